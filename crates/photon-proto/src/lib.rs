@@ -1,0 +1,57 @@
+//! The suite's wire interface: protobuf messages and gRPC stubs generated from `proto/`, nothing else.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::large_futures,
+    reason = "generated code"
+)]
+
+/// etcd's authentication records.
+pub mod authpb {
+    tonic::include_proto!("authpb");
+}
+/// etcd's key-value records.
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
+}
+/// etcd's client API.
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
+/// etcd's lock service.
+pub mod v3lockpb {
+    tonic::include_proto!("v3lockpb");
+}
+/// etcd's election service.
+pub mod v3electionpb {
+    tonic::include_proto!("v3electionpb");
+}
+/// PhotonCloud's own packages.
+pub mod photon {
+    /// ChainFire, the shared state store.
+    pub mod chainfire {
+        /// The native client API.
+        pub mod v1 {
+            tonic::include_proto!("photon.chainfire.v1");
+        }
+        /// The contents of ChainFire's Raft log.
+        pub mod command {
+            /// Version 1.
+            pub mod v1 {
+                tonic::include_proto!("photon.chainfire.command.v1");
+            }
+        }
+    }
+    /// Raft between peers.
+    pub mod raft {
+        /// Version 1.
+        pub mod v1 {
+            tonic::include_proto!("photon.raft.v1");
+        }
+    }
+}
+
+/// Descriptors of everything above, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

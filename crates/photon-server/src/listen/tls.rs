@@ -1,0 +1,203 @@
+//! TLS with certificates that are read again when their files change.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use parking_lot::Mutex;
+use rustls::{
+    RootCertStore, ServerConfig,
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::{config::TlsConfig, peer::CertificateIdentity};
+
+/// Why a listener cannot encrypt.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or is not PEM of that kind.
+    #[error("cannot read {} as PEM", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls_pki_types::pem::Error,
+    },
+    /// A file has nothing of the kind in it.
+    #[error("{} holds no certificate", .0.display())]
+    Empty(PathBuf),
+    /// The certificate, the key or the authorities are refused, for example because they do not belong together.
+    #[error("{} and {} cannot be used: {reason}", certificate.display(), key.display())]
+    Refused {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// `require_client_certificate` without an authority to check one against.
+    #[error("tls.require_client_certificate needs tls.client_ca")]
+    NoClientCa,
+}
+
+/// A listener's certificates.
+pub(super) struct Tls {
+    config: TlsConfig,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    server: Arc<ServerConfig>,
+    seen: Stamp,
+}
+
+/// What tells one version of the files from the next.
+type Stamp = Vec<Option<(SystemTime, u64, u64)>>;
+
+impl Tls {
+    pub(super) fn load(config: TlsConfig) -> Result<Self, TlsError> {
+        let seen = stamp(&config);
+        let server = server_config(&config)?;
+        Ok(Self {
+            current: Mutex::new(Current { server, seen }),
+            config,
+        })
+    }
+
+    /// The handshake, and who the client proved to be.
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> io::Result<(TlsStream<TcpStream>, Option<CertificateIdentity>)> {
+        let stream = TlsAcceptor::from(self.current()).accept(stream).await?;
+        let certificates = stream.get_ref().1.peer_certificates();
+        let certificate = match certificates.and_then(<[_]>::first) {
+            None => None,
+            Some(der) => Some(CertificateIdentity::from_der(der).ok_or_else(|| {
+                io::Error::other("the client certificate names nobody, or several")
+            })?),
+        };
+        Ok((stream, certificate))
+    }
+
+    /// The newest configuration that could be read; a look at the files costs three `stat` calls, which is
+    /// nothing beside a handshake. A bad file does not stop a listener that works.
+    fn current(&self) -> Arc<ServerConfig> {
+        let mut current = self.current.lock();
+        let seen = stamp(&self.config);
+        if seen != current.seen {
+            match server_config(&self.config) {
+                Ok(server) => {
+                    tracing::info!(certificate = %self.config.certificate.display(), "certificates read again");
+                    current.server = server;
+                    current.seen = seen;
+                }
+                Err(error) => {
+                    // The stamp stays old: certificate and key may be between two writes.
+                    tracing::warn!(%error, "changed certificates cannot be used; the old ones stay");
+                }
+            }
+        }
+        Arc::clone(&current.server)
+    }
+}
+
+fn stamp(config: &TlsConfig) -> Stamp {
+    let files = [
+        Some(&config.certificate),
+        Some(&config.key),
+        config.client_ca.as_ref(),
+    ];
+    files
+        .into_iter()
+        .flatten()
+        .map(|path| {
+            let meta = fs::metadata(path).ok()?;
+            Some((meta.modified().ok()?, meta.len(), meta.ino()))
+        })
+        .collect()
+}
+
+fn server_config(config: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {
+    let refused = |reason: String| TlsError::Refused {
+        certificate: config.certificate.clone(),
+        key: config.key.clone(),
+        reason,
+    };
+    let chain = certificates(&config.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|source| TlsError::Read {
+        path: config.key.clone(),
+        source,
+    })?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| refused(error.to_string()))?;
+    let builder = match verifier(config, provider)? {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut server = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| refused(error.to_string()))?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(server))
+}
+
+fn verifier(
+    config: &TlsConfig,
+    provider: Arc<rustls::crypto::CryptoProvider>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+    let Some(path) = &config.client_ca else {
+        return if config.require_client_certificate {
+            Err(TlsError::NoClientCa)
+        } else {
+            Ok(None)
+        };
+    };
+    let refused = |reason: String| TlsError::Refused {
+        certificate: path.clone(),
+        key: config.key.clone(),
+        reason,
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| refused(error.to_string()))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = if config.require_client_certificate {
+        builder
+    } else {
+        builder.allow_unauthenticated()
+    };
+    builder
+        .build()
+        .map(Some)
+        .map_err(|error| refused(error.to_string()))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = |source| TlsError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let found: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(read)?
+        .collect::<Result<_, _>>()
+        .map_err(read)?;
+    if found.is_empty() {
+        Err(TlsError::Empty(path.to_owned()))
+    } else {
+        Ok(found)
+    }
+}

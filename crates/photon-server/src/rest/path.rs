@@ -1,0 +1,39 @@
+//! Path parameters.
+
+use axum::extract::{FromRequestParts, path::ErrorKind, rejection::PathRejection};
+use http::request::Parts;
+use photon_core::{Code, Error};
+use serde::de::DeserializeOwned;
+
+use super::RestError;
+
+/// Path parameters, percent-decoded. What does not parse (an id of another kind, a word where a number
+/// belongs) names nothing that exists: 404. Bytes that are not UTF-8 are 400.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = RestError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, RestError> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(rejection) => Err(explain(rejection).into()),
+        }
+    }
+}
+
+fn explain(rejection: PathRejection) -> Error {
+    let PathRejection::FailedToDeserializePathParams(failed) = rejection else {
+        return Error::internal(rejection);
+    };
+    match failed.kind() {
+        ErrorKind::InvalidUtf8InPathParam { key } => {
+            Error::validation(key, "utf-8", format!("{key} is not UTF-8"))
+        }
+        ErrorKind::WrongNumberOfParameters { .. } | ErrorKind::UnsupportedType { .. } => {
+            Error::internal(failed)
+        }
+        _ => Error::new(Code::NOT_FOUND, "there is nothing at this path").with_source(failed),
+    }
+}

@@ -1,0 +1,33 @@
+//! photon-bench: load for any etcd v3 endpoint, and the side-by-side comparison of ChainFire with Debian's etcd.
+//!
+//! ```text
+//! load.rs      the closed loop: N workers, one connection each, latencies
+//! workers.rs   what one worker does in a step: put, get, transaction, range, page
+//! watch.rs     delivery latency to many watchers under a fixed write rate
+//! election.rs  time without an acknowledged write after SIGKILL of the leader
+//! ceiling.rs   a service that answers with constants: what the gRPC stack itself allows
+//! server/      starts etcd, ChainFire and the ceiling; CPU, memory and fsyncs of what it started
+//! compare/     the plan of measures, interleaved runs, the table
+//! ```
+//!
+//! Load and server share the machine's cores, on purpose: all sides do.
+
+#![expect(clippy::print_stdout, reason = "a command-line tool")]
+
+mod ceiling;
+mod cli;
+mod compare;
+mod data;
+mod election;
+mod load;
+mod memory;
+mod server;
+mod watch;
+mod workers;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    cli::run(cli::Arguments::parse()).await
+}

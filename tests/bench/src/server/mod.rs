@@ -1,0 +1,35 @@
+//! The servers that are compared: started for a measure, with their data on the same disk, killed after it.
+
+mod cluster;
+mod http;
+mod process;
+mod scrape;
+mod single;
+
+pub(crate) use cluster::Cluster;
+pub(crate) use process::Usage;
+pub(crate) use single::Single;
+
+use std::path::PathBuf;
+
+/// Which program serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Debian's etcd (or any other etcd binary).
+    Etcd(PathBuf),
+    /// ChainFire.
+    Chainfire(PathBuf),
+    /// This program's own constant service.
+    Ceiling(PathBuf),
+}
+
+impl Kind {
+    /// The name in tables.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Etcd(_) => "etcd",
+            Self::Chainfire(_) => "ChainFire",
+            Self::Ceiling(_) => "ceiling",
+        }
+    }
+}
