@@ -1,0 +1,37 @@
+//! What can be set about an engine.
+
+use crate::watch::WatchOptions;
+
+/// Sizes and limits. The defaults suit one member with a few million small keys in about 350 MB.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// RocksDB's block cache in bytes, indexes and filters included.
+    pub block_cache_bytes: usize,
+    /// All memtables together in bytes.
+    pub memtable_bytes: usize,
+    /// When live data passes this many bytes the member raises the NOSPACE alarm; 0 or less: no quota.
+    pub quota_bytes: i64,
+    /// The most operations a transaction may have.
+    pub max_txn_ops: usize,
+    /// History entries one step of physical compaction looks at. Between steps writes go first.
+    pub compaction_step: usize,
+    /// A range at an older revision is read as the newest one with at most this many changes taken back (ten times
+    /// as many for a count); beyond it, from the history.
+    pub walk_changes: usize,
+    /// The watch hub's settings.
+    pub watch: WatchOptions,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            block_cache_bytes: 64 << 20,
+            memtable_bytes: 48 << 20,
+            quota_bytes: 64 << 30,
+            max_txn_ops: 128,
+            compaction_step: 500,
+            walk_changes: 2_000,
+            watch: WatchOptions::default(),
+        }
+    }
+}

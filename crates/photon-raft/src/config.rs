@@ -1,0 +1,113 @@
+//! How a group behaves.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{Error, NodeId};
+
+/// One node's part in one group.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The group's name, the same on all members; 1 to 63 of `[a-z0-9._-]`.
+    pub group: String,
+    /// This node; not 0, never reused within the cluster.
+    pub node_id: NodeId,
+    /// Holds `raft/` (log) and `snapshot/` (transfers). Created if missing.
+    pub data_dir: PathBuf,
+    /// A name for people.
+    pub name: String,
+    /// `host:port` where other members reach this node's [`crate::Transport`].
+    pub advertise_peer: String,
+    /// Where clients reach this node; stored in the membership, otherwise opaque.
+    pub advertise_client: Vec<String>,
+    /// Interval of the leader's heartbeats. Default 100 ms.
+    pub heartbeat: Duration,
+    /// Shortest time without a leader after which a voter asks for votes. Default 400 ms.
+    pub election_min: Duration,
+    /// Longest such time; also how long a leader may go unconfirmed before it refuses proposals, and
+    /// how long after a leader's last word a voter gives its vote to nobody else. A lost leader is
+    /// replaced within `2 * election_max` plus two round trips. Default 700 ms.
+    pub election_max: Duration,
+    /// Entries after which the state machine is flushed and the log purged. Default 100,000.
+    pub snapshot_every: u64,
+    /// Bytes of commands after which the same happens. Default 512 MiB.
+    pub snapshot_every_bytes: u64,
+    /// Flushed entries kept in the log for followers that are behind. Default 50,000.
+    pub keep_entries: u64,
+    /// Size at which a log file is closed. Purging removes whole files. Default 64 MiB.
+    pub log_file_bytes: usize,
+    /// Memory for log entries that are read again (replication, apply). Default 64 MiB.
+    pub log_cache_bytes: usize,
+    /// Largest command. Default 2 MiB.
+    pub max_command_bytes: usize,
+    /// Proposals that may wait on this node. Default 16,384.
+    pub max_waiting: usize,
+    /// How long a snapshot transfer may make no progress. Default 30 s.
+    pub snapshot_stall: Duration,
+}
+
+impl Config {
+    /// The defaults, for a node that other members reach at `advertise_peer`.
+    #[must_use]
+    pub fn new(
+        group: impl Into<String>,
+        node_id: NodeId,
+        data_dir: impl Into<PathBuf>,
+        advertise_peer: impl Into<String>,
+    ) -> Self {
+        Self {
+            group: group.into(),
+            node_id,
+            data_dir: data_dir.into(),
+            name: String::new(),
+            advertise_peer: advertise_peer.into(),
+            advertise_client: Vec::new(),
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(400),
+            election_max: Duration::from_millis(700),
+            snapshot_every: 100_000,
+            snapshot_every_bytes: 512 << 20,
+            keep_entries: 50_000,
+            log_file_bytes: 64 << 20,
+            log_cache_bytes: 64 << 20,
+            max_command_bytes: 2 << 20,
+            max_waiting: 16_384,
+            snapshot_stall: Duration::from_secs(30),
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        let fail = |text: &str| Err(Error::Invalid(text.to_owned()));
+        if !valid_group(&self.group) {
+            return fail("group must be 1 to 63 of [a-z0-9._-]");
+        }
+        if self.node_id == 0 {
+            return fail("node_id must not be 0");
+        }
+        if self.advertise_peer.is_empty() {
+            return fail("advertise_peer is required");
+        }
+        if self.heartbeat.is_zero() || self.heartbeat * 3 > self.election_min {
+            return fail("election_min must be at least three heartbeats");
+        }
+        if self.election_min >= self.election_max {
+            return fail("election_max must exceed election_min");
+        }
+        if self.snapshot_every == 0 || self.snapshot_every_bytes == 0 {
+            return fail("snapshot_every and snapshot_every_bytes must not be 0");
+        }
+        if self.log_file_bytes < 4096 || self.max_command_bytes == 0 || self.max_waiting == 0 {
+            return fail(
+                "log_file_bytes must be at least 4096, max_command_bytes and max_waiting at least 1",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Whether `name` can name a group.
+pub(crate) fn valid_group(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|b| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-')
+        })
+}

@@ -1,0 +1,410 @@
+//! Membership: learners are added, promoted when they have caught up, and removed; one change at a
+//! time, decided at the leader.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use openraft::{
+    ChangeMembers,
+    async_runtime::watch::WatchReceiver,
+    errors::{ChangeMembershipError, RaftError},
+    type_config::alias::CommittedLeaderIdOf,
+};
+use photon_proto::photon::raft::v1::{self as pb, change_members_request::Change};
+use tokio::time::Instant;
+
+use super::{Group, Shared, forward::timeout_ms};
+use crate::{
+    Error, Member, NodeId, StateMachine, codec,
+    failure::{Attempt, Refusal, get_refusal},
+    member::Node,
+    transport::{identify_over, not_sent, request, with_deadline},
+    types::{Membership, TypeConfig},
+};
+
+/// A promoted learner holds at least this share of the leader's log, in percent.
+const CAUGHT_UP: u64 = 90;
+/// How long a new member may take to say who it is.
+const IDENTIFY: Duration = Duration::from_secs(3);
+
+/// What a change did: the index of its entry, and for an addition the member as stored.
+pub(super) struct Changed {
+    pub(super) index: u64,
+    pub(super) term: u64,
+    pub(super) member: Option<Member>,
+}
+
+pub(super) fn refused(
+    error: &ChangeMembershipError<CommittedLeaderIdOf<TypeConfig>, NodeId>,
+) -> Error {
+    match error {
+        // The leader has just been elected: its first entry is not committed yet.
+        ChangeMembershipError::InProgress(_) | ChangeMembershipError::UncommittedLeaderLog(_) => {
+            Error::ChangeInProgress
+        }
+        ChangeMembershipError::EmptyMembership(_) => Error::LastVoter,
+        ChangeMembershipError::LearnerNotFound(missing) => Error::MemberNotFound(missing.node_id),
+        other => Error::Invalid(other.to_string()),
+    }
+}
+
+impl<S: StateMachine> Group<S> {
+    /// Adds a node as a learner; it must answer at its peer address and not belong to a cluster.
+    /// `member.node_id` 0 takes the id it answers with; what the caller leaves empty is taken from
+    /// its answer too. Returns the member as stored.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::IdentityMismatch`], [`Error::DuplicatePeer`],
+    /// [`Error::DuplicateMember`], [`Error::ChangeInProgress`], and those of [`Group::propose`].
+    pub async fn add_learner(&self, member: Member, deadline: Instant) -> Result<Member, Error> {
+        let change = Change::AddLearner(codec::put_member(&member));
+        let changed = self.0.change(change, deadline).await?;
+        changed.member.ok_or(Error::Unknown)
+    }
+
+    /// Makes a learner a voter.
+    ///
+    /// # Errors
+    /// [`Error::LearnerBehind`] while it lacks more than a tenth of the leader's log,
+    /// [`Error::NotLearner`], [`Error::MemberNotFound`], and those of [`Group::propose`].
+    pub async fn promote(&self, node_id: NodeId, deadline: Instant) -> Result<(), Error> {
+        self.0
+            .change(Change::Promote(node_id), deadline)
+            .await
+            .map(drop)
+    }
+
+    /// Removes a member, dead or alive. Removing the leader makes it step down afterwards.
+    ///
+    /// # Errors
+    /// [`Error::LastVoter`], [`Error::MemberNotFound`], and those of [`Group::propose`].
+    pub async fn remove(&self, node_id: NodeId, deadline: Instant) -> Result<(), Error> {
+        self.0
+            .change(Change::Remove(node_id), deadline)
+            .await
+            .map(drop)
+    }
+
+    /// Changes a member's name and addresses. At a new peer address the member must answer.
+    ///
+    /// # Errors
+    /// Those of [`Group::add_learner`], and [`Error::MemberNotFound`].
+    pub async fn update(&self, member: Member, deadline: Instant) -> Result<(), Error> {
+        let change = Change::Update(codec::put_member(&member));
+        self.0.change(change, deadline).await.map(drop)
+    }
+
+    /// Hands leadership to a voter and returns when it leads.
+    ///
+    /// # Errors
+    /// [`Error::MemberNotFound`], [`Error::Invalid`] for a learner, [`Error::Timeout`] when it does
+    /// not lead by the deadline.
+    pub async fn transfer_leadership(&self, to: NodeId, deadline: Instant) -> Result<(), Error> {
+        self.0
+            .change(Change::TransferLeadership(to), deadline)
+            .await?;
+        let mut metrics = self.0.raft.metrics();
+        loop {
+            if metrics.borrow_and_update().current_leader == Some(to) {
+                return Ok(());
+            }
+            match tokio::time::timeout_at(deadline, metrics.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(Error::Stopped),
+                Err(_) => return Err(Error::Timeout),
+            }
+        }
+    }
+}
+
+impl<S: StateMachine> Shared<S> {
+    async fn change(&self, change: Change, deadline: Instant) -> Result<Changed, Error> {
+        let mut search = self.search(deadline);
+        let changed = loop {
+            let leader = search.leader().await?;
+            let attempt = if leader == self.config.node_id {
+                self.change_here(change.clone(), deadline).await
+            } else {
+                self.change_there(leader, change.clone(), deadline).await
+            };
+            if let Some(changed) = search.settle(attempt).await? {
+                break changed;
+            }
+        };
+        self.wait_applied(changed.index, deadline).await;
+        Ok(changed)
+    }
+
+    async fn change_there(
+        &self,
+        leader: NodeId,
+        change: Change,
+        deadline: Instant,
+    ) -> Attempt<Changed> {
+        use pb::change_members_reply::Outcome;
+        let nobody = || Refusal::NotLeader(None);
+        let mut client = self.client(leader).ok_or_else(nobody)?;
+        let message = pb::ChangeMembersRequest {
+            timeout_ms: timeout_ms(deadline),
+            change: Some(change),
+        };
+        let message = request(message, &self.config.group, Some(leader)).map_err(|_| nobody())?;
+        match with_deadline(deadline, client.change_members(message)).await {
+            Ok(reply) => match reply.into_inner().outcome {
+                Some(Outcome::Done(done)) => {
+                    let log_id = done.log_id.unwrap_or_default();
+                    Ok(Changed {
+                        index: log_id.index,
+                        term: log_id.term,
+                        member: done.member.map(|member| codec::get_member(member, true)),
+                    })
+                }
+                Some(Outcome::Failure(failure)) => Err(get_refusal(failure)),
+                None => Err(Error::Unknown.into()),
+            },
+            Err(status) if not_sent(&status) => Err(nobody()),
+            Err(_) => Err(Error::Unknown.into()),
+        }
+    }
+
+    /// One change at this node, if it leads.
+    pub(super) async fn change_here(&self, change: Change, deadline: Instant) -> Attempt<Changed> {
+        if !self.leads() {
+            return Err(Refusal::NotLeader(self.leader()));
+        }
+        if let Change::TransferLeadership(to) = change {
+            return self.transfer_here(to, deadline).await;
+        }
+        let _one = self
+            .changing
+            .try_lock()
+            .map_err(|_| Error::ChangeInProgress)?;
+        match change {
+            Change::AddLearner(member) => {
+                self.add_here(codec::get_member(member, true), deadline)
+                    .await
+            }
+            Change::Promote(node_id) => {
+                self.check_caught_up(node_id)?;
+                self.commit(
+                    ChangeMembers::AddVoterIds(BTreeSet::from([node_id])),
+                    deadline,
+                )
+                .await
+            }
+            Change::Remove(node_id) => {
+                let membership = self.membership();
+                if membership.get_node(&node_id).is_none() {
+                    return Err(Error::MemberNotFound(node_id).into());
+                }
+                let ids = BTreeSet::from([node_id]);
+                if !membership.voter_ids().any(|id| id == node_id) {
+                    return self.commit(ChangeMembers::RemoveNodes(ids), deadline).await;
+                }
+                if membership.voter_ids().count() == 1 {
+                    return Err(Error::LastVoter.into());
+                }
+                self.commit(ChangeMembers::RemoveVoters(ids), deadline)
+                    .await
+            }
+            Change::Update(member) => {
+                self.update_here(codec::get_member(member, false), deadline)
+                    .await
+            }
+            Change::TransferLeadership(_) => Err(Error::Invalid("handled above".to_owned()).into()),
+        }
+    }
+
+    fn membership(&self) -> Membership {
+        self.raft
+            .metrics()
+            .borrow_watched()
+            .membership_config
+            .membership()
+            .clone()
+    }
+
+    async fn commit(
+        &self,
+        change: ChangeMembers<NodeId, Node>,
+        deadline: Instant,
+    ) -> Attempt<Changed> {
+        match tokio::time::timeout_at(deadline, self.raft.change_membership(change, false)).await {
+            Ok(Ok(done)) => Ok(Changed {
+                index: done.log_id.index,
+                term: done.log_id.leader_id.term,
+                member: None,
+            }),
+            Ok(Err(RaftError::APIError(error))) => Err(super::refused(error)),
+            Ok(Err(RaftError::Fatal(_))) | Err(_) => Err(Error::Unknown.into()),
+        }
+    }
+
+    async fn add_here(&self, mut member: Member, deadline: Instant) -> Attempt<Changed> {
+        if member.peer_address.is_empty() {
+            return Err(Error::Invalid("a member needs a peer address".to_owned()).into());
+        }
+        self.check_address(&member)?;
+        let asked_by = deadline.min(Instant::now() + IDENTIFY);
+        let found = identify_over(
+            self.transport.connections(),
+            &self.config.group,
+            &member.peer_address,
+            asked_by,
+        )
+        .await?;
+        let found_id = found.member.node_id;
+        if member.node_id != 0 && member.node_id != found_id {
+            return Err(Error::IdentityMismatch {
+                address: member.peer_address,
+                expected: member.node_id,
+                found: found_id,
+            }
+            .into());
+        }
+        member.node_id = found_id;
+        if self.membership().get_node(&found_id).is_some() {
+            return Err(Error::DuplicateMember(found_id).into());
+        }
+        if found.joined {
+            // Its log belongs to another history; taking it in could count votes that were given there.
+            let text = format!(
+                "node {found_id} at {} belongs to a cluster already; it must start with an empty data directory and a new id",
+                member.peer_address
+            );
+            return Err(Error::Invalid(text).into());
+        }
+        if member.name.is_empty() {
+            member.name = found.member.name;
+        }
+        if member.client_addresses.is_empty() {
+            member.client_addresses = found.member.client_addresses;
+        }
+        let nodes = BTreeMap::from([(found_id, member.node())]);
+        let mut changed = self
+            .commit(ChangeMembers::AddNodes(nodes), deadline)
+            .await?;
+        changed.member = Some(member);
+        Ok(changed)
+    }
+
+    /// No other member has this peer address.
+    fn check_address(&self, member: &Member) -> Attempt<()> {
+        let membership = self.membership();
+        let taken = membership
+            .nodes()
+            .any(|(id, node)| *id != member.node_id && node.peer_address == member.peer_address);
+        if taken {
+            Err(Error::DuplicatePeer(member.peer_address.clone()).into())
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn update_here(&self, member: Member, deadline: Instant) -> Attempt<Changed> {
+        let node_id = member.node_id;
+        let known = self
+            .membership()
+            .get_node(&node_id)
+            .cloned()
+            .ok_or(Error::MemberNotFound(node_id))?;
+        self.check_address(&member)?;
+        if member.peer_address != known.peer_address {
+            // A wrong address would take a member's place with another node.
+            let asked_by = deadline.min(Instant::now() + IDENTIFY);
+            let found = identify_over(
+                self.transport.connections(),
+                &self.config.group,
+                &member.peer_address,
+                asked_by,
+            )
+            .await?;
+            if found.member.node_id != node_id {
+                return Err(Error::IdentityMismatch {
+                    address: member.peer_address,
+                    expected: node_id,
+                    found: found.member.node_id,
+                }
+                .into());
+            }
+        }
+        self.commit(
+            ChangeMembers::SetNodes(BTreeMap::from([(node_id, member.node())])),
+            deadline,
+        )
+        .await
+    }
+
+    /// Whether the learner's log reaches far enough that the group stays able to commit with it.
+    fn check_caught_up(&self, node_id: NodeId) -> Attempt<()> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        if membership.get_node(&node_id).is_none() {
+            return Err(Error::MemberNotFound(node_id).into());
+        }
+        if membership.voter_ids().any(|id| id == node_id) {
+            return Err(Error::NotLearner(node_id).into());
+        }
+        let matched = metrics
+            .replication
+            .as_ref()
+            .and_then(|all| all.get(&node_id))
+            .copied()
+            .flatten()
+            .map_or(0, |id| id.index);
+        let last = metrics.last_log_index.unwrap_or_default();
+        if matched.saturating_mul(100) < last.saturating_mul(CAUGHT_UP) {
+            return Err(Error::LearnerBehind {
+                node_id,
+                matched,
+                last,
+            }
+            .into());
+        }
+        Ok(())
+    }
+
+    /// Asks the voter to take over, again every election timeout, until another leads.
+    async fn transfer_here(&self, to: NodeId, deadline: Instant) -> Attempt<Changed> {
+        let membership = self.membership();
+        if membership.get_node(&to).is_none() {
+            return Err(Error::MemberNotFound(to).into());
+        }
+        if !membership.voter_ids().any(|id| id == to) {
+            return Err(Error::Invalid(format!("member {to} is a learner and cannot lead")).into());
+        }
+        let mut metrics = self.raft.metrics();
+        let done = |term| Changed {
+            index: 0,
+            term,
+            member: None,
+        };
+        let term = metrics.borrow_watched().current_term;
+        if to == self.config.node_id {
+            return Ok(done(term));
+        }
+        while Instant::now() < deadline {
+            self.raft
+                .trigger()
+                .transfer_leader(to)
+                .await
+                .map_err(|_| Error::Stopped)?;
+            let again = deadline.min(Instant::now() + self.config.election_max);
+            loop {
+                let leader = metrics.borrow_and_update().current_leader;
+                if leader.is_some_and(|leader| leader != self.config.node_id) {
+                    return Ok(done(term));
+                }
+                match tokio::time::timeout_at(again, metrics.changed()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Err(Error::Stopped.into()),
+                    Err(_) => break,
+                }
+            }
+        }
+        Err(Error::Timeout.into())
+    }
+}
