@@ -1,0 +1,271 @@
+//! Members: add, promote, update, remove, list.
+//!
+//! ```text
+//!   (asked: who are you?) --add--> learner --caught up--> voter --remove--> gone; its id is never used again
+//! ```
+//!
+//! A node must answer before it is added, and votes only when it has caught up: an address that leads
+//! nowhere can cost no quorum. So, unlike with etcd, the new node is started first (`chainfire --join`).
+
+use std::{sync::Arc, time::Duration};
+
+use chainfire_engine::EtcdError;
+use photon_proto::photon::chainfire::v1::{StatusRequest, chain_fire_client::ChainFireClient};
+use photon_raft::{Error, Member, NodeId, identify};
+use tokio::time::Instant;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+
+use super::{App, Caller, from_raft};
+use crate::config::GROUP;
+
+/// How long a new member may take to catch up before it is left a learner for good.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(600);
+
+/// Time between two attempts to promote a member that has not caught up.
+const CATCH_UP_POLL: Duration = Duration::from_millis(200);
+
+/// How long a node that is to be added may take to say who it is.
+const ASK_WITHIN: Duration = Duration::from_secs(3);
+
+/// A node that is to become a member.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewMember {
+    /// Where it is.
+    pub address: Address,
+    /// The id it must have; `None` takes the one it says.
+    pub node_id: Option<NodeId>,
+    /// Whether it stays a learner until it is promoted by request.
+    pub stays_learner: bool,
+}
+
+/// `host:port` of one of a node's listeners.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// Its peer listener.
+    Peer(String),
+    /// Its client listener, which is asked for the peer address.
+    Client(String),
+}
+
+impl App {
+    /// Adds a node as a learner and, unless it is to stay one, promotes it once it has caught up; the
+    /// answer does not wait for that. Needs the root role.
+    ///
+    /// # Errors
+    /// `permission denied`, `Peer URLs already exists`, `member ID already exist`; a text with the address
+    /// when the node there does not answer or is another one; no leader or timeout.
+    pub async fn member_add(
+        self: &Arc<Self>,
+        caller: &Caller,
+        new: NewMember,
+    ) -> Result<Member, EtcdError> {
+        self.require_root(caller)?;
+        self.require_voter()?;
+        let asked = self.who_is(&new.address).await?;
+        if let Some(expected) = new.node_id
+            && expected != asked.node_id
+        {
+            return Err(refused(format!(
+                "the node there has node_id {}, not {expected}",
+                asked.node_id
+            )));
+        }
+        let member = self
+            .group
+            .add_learner(
+                Member {
+                    learner: true,
+                    ..asked
+                },
+                self.deadline(),
+            )
+            .await
+            .map_err(|error| from_membership(&error))?;
+        tracing::info!(node_id = member.node_id, peer = %member.peer_address, "member added as a learner");
+        if !new.stays_learner {
+            self.tasks
+                .spawn(promote_when_caught_up(Arc::clone(self), member.node_id));
+        }
+        Ok(member)
+    }
+
+    /// Makes a learner that has caught up a voter. Needs the root role.
+    ///
+    /// # Errors
+    /// `permission denied`, `member not found`, `can only promote a learner member`, `... which is in sync
+    /// with leader`, no leader or timeout.
+    pub async fn member_promote(&self, caller: &Caller, id: NodeId) -> Result<(), EtcdError> {
+        self.require_root(caller)?;
+        self.require_voter()?;
+        self.group
+            .promote(id, self.deadline())
+            .await
+            .map_err(|error| from_membership(&error))
+    }
+
+    /// Removes a member. Needs the root role.
+    ///
+    /// # Errors
+    /// `permission denied`, `member not found`, `re-configuration failed due to not enough started members`,
+    /// no leader or timeout.
+    pub async fn member_remove(&self, caller: &Caller, id: NodeId) -> Result<(), EtcdError> {
+        self.require_root(caller)?;
+        self.require_voter()?;
+        self.group
+            .remove(id, self.deadline())
+            .await
+            .map_err(|error| from_membership(&error))
+    }
+
+    /// Changes where a member's peers find it. Needs the root role.
+    ///
+    /// # Errors
+    /// `permission denied`, `member not found`, `Peer URLs already exists`, no leader or timeout.
+    pub async fn member_update(
+        &self,
+        caller: &Caller,
+        id: NodeId,
+        peer_address: String,
+    ) -> Result<(), EtcdError> {
+        self.require_root(caller)?;
+        self.linearize().await?;
+        let known = self
+            .members()
+            .into_iter()
+            .find(|member| member.node_id == id);
+        let member = known.ok_or(EtcdError::MEMBER_NOT_FOUND)?;
+        self.group
+            .update(
+                Member {
+                    peer_address,
+                    ..member
+                },
+                self.deadline(),
+            )
+            .await
+            .map_err(|error| from_membership(&error))
+    }
+
+    /// The members, by id.
+    ///
+    /// # Errors
+    /// With `linearizable`: no leader or timeout.
+    pub async fn member_list(
+        &self,
+        caller: &Caller,
+        linearizable: bool,
+    ) -> Result<Vec<Member>, EtcdError> {
+        self.require_user(caller)?;
+        if linearizable {
+            self.linearize().await?;
+        }
+        Ok(self.members())
+    }
+
+    /// The members as this node's log has them.
+    pub fn members(&self) -> Vec<Member> {
+        self.raft.borrow().members.clone()
+    }
+
+    async fn who_is(&self, address: &Address) -> Result<Member, EtcdError> {
+        let deadline = Instant::now() + ASK_WITHIN;
+        match address {
+            Address::Peer(address) => {
+                let tls = self
+                    .config
+                    .peer
+                    .tls()
+                    .map_err(|error| super::internal(&error))?;
+                let identity = identify(GROUP, address, tls.as_ref(), deadline)
+                    .await
+                    .map_err(|error| from_membership(&error))?;
+                // Where it was reached counts, not what it believes: it may sit behind another name.
+                Ok(Member {
+                    peer_address: address.clone(),
+                    ..identity.member
+                })
+            }
+            Address::Client(address) => {
+                let asked = tokio::time::timeout_at(deadline, self.ask_client_port(address));
+                match asked.await {
+                    Ok(Ok(member)) => Ok(member),
+                    Ok(Err(error)) => Err(refused(format!("{address} does not answer: {error}"))),
+                    Err(_) => Err(refused(format!("{address} does not answer in time"))),
+                }
+            }
+        }
+    }
+
+    async fn ask_client_port(&self, address: &str) -> anyhow::Result<Member> {
+        let endpoint = match &self.config.peer.tls {
+            None => Endpoint::from_shared(format!("http://{address}"))?,
+            // Members show each other the certificate they show their peers.
+            Some(tls) => {
+                let identity =
+                    Identity::from_pem(std::fs::read(&tls.certificate)?, std::fs::read(&tls.key)?);
+                let authority = Certificate::from_pem(std::fs::read(&tls.ca)?);
+                Endpoint::from_shared(format!("https://{address}"))?.tls_config(
+                    ClientTlsConfig::new()
+                        .identity(identity)
+                        .ca_certificate(authority),
+                )?
+            }
+        };
+        let mut client = ChainFireClient::new(endpoint.connect().await?);
+        let status = client.status(StatusRequest {}).await?.into_inner();
+        Ok(Member {
+            node_id: status.node_id,
+            name: status.name,
+            peer_address: status.peer_address,
+            client_addresses: vec![address.to_owned()],
+            learner: true,
+        })
+    }
+}
+
+/// Ends when the member votes, is gone, or took too long.
+async fn promote_when_caught_up(app: Arc<App>, id: NodeId) {
+    let give_up = Instant::now() + CATCH_UP_WITHIN;
+    while Instant::now() < give_up {
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            promoted = app.group.promote(id, app.deadline()) => match promoted {
+                Ok(()) => {
+                    tracing::info!(node_id = id, "member has caught up and votes");
+                    return;
+                }
+                Err(Error::NotLearner(_) | Error::MemberNotFound(_)) => return,
+                Err(error) => tracing::debug!(node_id = id, %error, "member not promoted yet"),
+            },
+        }
+        tokio::time::sleep(CATCH_UP_POLL).await;
+    }
+    tracing::warn!(
+        node_id = id,
+        "member did not catch up and stays a learner: promote it by request"
+    );
+}
+
+fn refused(text: String) -> EtcdError {
+    EtcdError::from_parts(
+        tonic::Code::FailedPrecondition as i32,
+        format!("chainfire: {text}"),
+    )
+}
+
+/// Refusals of membership changes in etcd's words where it has some.
+fn from_membership(error: &Error) -> EtcdError {
+    match error {
+        Error::NotLearner(_) => EtcdError::MEMBER_NOT_LEARNER,
+        Error::LearnerBehind { .. } => EtcdError::LEARNER_NOT_READY,
+        Error::MemberNotFound(_) => EtcdError::MEMBER_NOT_FOUND,
+        Error::DuplicatePeer(_) => EtcdError::PEER_URL_EXIST,
+        Error::DuplicateMember(_) => EtcdError::MEMBER_EXIST,
+        Error::LastVoter => EtcdError::MEMBER_NOT_ENOUGH_STARTED,
+        Error::ChangeInProgress => EtcdError::UNHEALTHY,
+        Error::IdentityMismatch { .. } | Error::Unreachable { .. } | Error::Invalid(_) => {
+            refused(error.to_string())
+        }
+        other => from_raft(other),
+    }
+}

@@ -1,0 +1,652 @@
+//! Every setting. `deploy/config/chainfire.toml` shows them all with their defaults.
+//!
+//! A file with nothing but `data_dir` starts a cluster of one in dev mode on loopback.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use chainfire_engine::watch::WatchOptions;
+use photon_raft::{NodeId, PeerTls};
+use photon_server::{
+    ServiceConfig,
+    config::{ConfigError, LimitsConfig, LogConfig, Mode, TlsConfig},
+};
+use serde::Deserialize;
+
+/// The one Raft group of a ChainFire cluster.
+pub const GROUP: &str = "chainfire";
+
+/// Node ids and other ids of ours stay below this, so that they survive a JSON number.
+pub const MAX_ID: u64 = 1 << 53;
+
+/// The settings of one node.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where everything is kept. Required here or as `--data-dir`. One process at a time.
+    #[serde(default)]
+    pub data_dir: PathBuf,
+    /// This node's id in its cluster: 1 to 2^53 - 1, never used again after the node was removed. Default 1.
+    #[serde(default = "default_node_id")]
+    pub node_id: NodeId,
+    /// A name for people. Default `node-<node_id>`.
+    #[serde(default)]
+    pub name: String,
+    /// What an empty data directory becomes. Default `new`.
+    #[serde(default)]
+    pub cluster: Cluster,
+    /// REST.
+    #[serde(default = "default_rest")]
+    pub rest: Listener,
+    /// etcd v3 and the native gRPC API, with etcd's HTTP paths beside them.
+    #[serde(default = "default_grpc")]
+    pub grpc: Listener,
+    /// Other members.
+    #[serde(default)]
+    pub peer: Peer,
+    /// Who may do what.
+    #[serde(default)]
+    pub auth: Auth,
+    /// How large requests may be.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Connections, bodies and timeouts of the REST and gRPC listeners.
+    #[serde(default)]
+    pub http: LimitsConfig,
+    /// Consensus.
+    #[serde(default)]
+    pub raft: Raft,
+    /// Memory.
+    #[serde(default)]
+    pub cache: Cache,
+    /// Bytes of live data after which writes are refused; 0: no quota. Default 64 GiB.
+    #[serde(default = "default_quota")]
+    pub quota_bytes: u64,
+    /// Hours of history kept; 0 keeps all of it until a client compacts. Default 24.
+    #[serde(default = "default_retention")]
+    pub history_retention_hours: u64,
+    /// Logging. Default level `info`, and warnings only from the parts that talk a lot.
+    #[serde(default = "default_log")]
+    pub log: LogConfig,
+}
+
+fn default_node_id() -> NodeId {
+    1
+}
+
+fn default_quota() -> u64 {
+    64 << 30
+}
+
+fn default_retention() -> u64 {
+    24
+}
+
+fn default_log() -> LogConfig {
+    LogConfig {
+        level: "info,openraft=warn,raft_log=warn,chunked_wal=warn".to_owned(),
+        ..LogConfig::default()
+    }
+}
+
+/// What an empty data directory becomes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cluster {
+    /// A new cluster with this node as its only member.
+    #[default]
+    New,
+    /// A node that waits until a cluster adds it.
+    Join,
+}
+
+/// Where a service listens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// `address:port`; port 0 takes any free one.
+    pub address: SocketAddr,
+    /// `host:port` that others are told. Default: the address listened on.
+    #[serde(default)]
+    pub advertise: Option<String>,
+    /// Certificates; without it the listener is plain text.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+fn default_rest() -> Listener {
+    Listener {
+        address: loopback(8081),
+        advertise: None,
+        tls: None,
+    }
+}
+
+fn default_grpc() -> Listener {
+    Listener {
+        address: loopback(50051),
+        advertise: None,
+        tls: None,
+    }
+}
+
+/// The listener for other members, and how this node calls theirs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Peer {
+    /// `address:port`. Default 127.0.0.1:2380.
+    pub address: SocketAddr,
+    /// `host:port` that other members are told. Default: the address listened on.
+    pub advertise: Option<String>,
+    /// Certificates, shown and demanded on both sides.
+    pub tls: Option<PeerTlsFiles>,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            address: loopback(2380),
+            advertise: None,
+            tls: None,
+        }
+    }
+}
+
+/// PEM files of the peer listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerTlsFiles {
+    /// The chain this node shows, as server and as client.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authority that signed every member's certificate.
+    pub ca: PathBuf,
+    /// A DNS name that every member's certificate must carry. Default: none is demanded; a member's
+    /// certificate is then told from a client's by its extended key usage, which must be both `serverAuth` and
+    /// `clientAuth` (as `photonctl pki` issues them for peers).
+    #[serde(default)]
+    pub peer_name: Option<String>,
+}
+
+impl Peer {
+    /// The certificates, read.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn tls(&self) -> Result<Option<PeerTls>, photon_raft::Error> {
+        self.tls
+            .as_ref()
+            .map(|files| {
+                PeerTls::from_files(
+                    &files.certificate,
+                    &files.key,
+                    &files.ca,
+                    files.peer_name.clone(),
+                )
+            })
+            .transpose()
+    }
+}
+
+/// Who may do what.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// `dev`: no credential is needed; refused unless every listener is loopback. `enforce`: nothing
+    /// without a client certificate or a token. Default `dev`.
+    pub mode: Mode,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self { mode: Mode::Dev }
+    }
+}
+
+/// How large requests may be and how many may be under way.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest write in bytes, encoded. Default 1.5 MiB, as etcd.
+    pub request_bytes: usize,
+    /// Most operations and compares of a transaction. Default 128, as etcd.
+    pub txn_ops: usize,
+    /// Writes this node may have under way. Default 5000.
+    pub proposals_in_flight: usize,
+    /// Watches of one stream. Default 100,000.
+    pub watches_per_stream: usize,
+    /// Seconds without an event after which a watch that asked for it is told its progress. Default 600.
+    pub watch_progress_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_bytes: 1536 << 10,
+            txn_ops: 128,
+            proposals_in_flight: 5000,
+            watches_per_stream: 100_000,
+            watch_progress_seconds: 600,
+        }
+    }
+}
+
+/// Consensus.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raft {
+    /// Milliseconds between heartbeats of the leader. Default 100.
+    pub heartbeat_ms: u64,
+    /// Milliseconds without a heartbeat after which a member stands for election, on average. Default 1000.
+    pub election_timeout_ms: u64,
+    /// Log entries after which the store is flushed and the log cut. Default 100,000.
+    pub snapshot_every: u64,
+    /// Entries kept behind the cut for members that lag. Default 50,000.
+    pub keep_entries: u64,
+    /// Megabytes of log entries kept in memory. Default 64.
+    pub log_cache_mib: usize,
+}
+
+impl Default for Raft {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 100,
+            election_timeout_ms: 1000,
+            snapshot_every: 100_000,
+            keep_entries: 50_000,
+            log_cache_mib: 64,
+        }
+    }
+}
+
+/// Memory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// Mebibytes of blocks read from disk. Default 64.
+    pub block_mib: usize,
+    /// Mebibytes of writes collected before they go to disk. Default 48.
+    pub memtable_mib: usize,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            block_mib: 64,
+            memtable_mib: 48,
+        }
+    }
+}
+
+/// A setting that cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct Invalid {
+    /// The setting, as written in the file.
+    pub field: &'static str,
+    /// What is wrong with it, and what would be right.
+    pub problem: String,
+}
+
+fn invalid(field: &'static str, problem: impl Into<String>) -> Invalid {
+    Invalid {
+        field,
+        problem: problem.into(),
+    }
+}
+
+impl Config {
+    /// The defaults over a data directory.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            node_id: default_node_id(),
+            name: String::new(),
+            cluster: Cluster::default(),
+            rest: default_rest(),
+            grpc: default_grpc(),
+            peer: Peer::default(),
+            auth: Auth::default(),
+            limits: Limits::default(),
+            http: LimitsConfig::default(),
+            raft: Raft::default(),
+            cache: Cache::default(),
+            quota_bytes: default_quota(),
+            history_retention_hours: default_retention(),
+            log: default_log(),
+        }
+    }
+
+    /// Refuses what cannot work, before anything is opened.
+    ///
+    /// # Errors
+    /// The first setting that cannot be.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        if self.data_dir.as_os_str().is_empty() {
+            return Err(invalid("data_dir", "is required, here or as --data-dir"));
+        }
+        self.validate_values()
+    }
+
+    /// All of it but the data directory, which the command line may still give.
+    fn validate_values(&self) -> Result<(), Invalid> {
+        if self.node_id == 0 || self.node_id >= MAX_ID {
+            return Err(invalid("node_id", "must be 1 to 2^53 - 1"));
+        }
+        if self.raft.heartbeat_ms == 0 {
+            return Err(invalid("raft.heartbeat_ms", "must be at least 1"));
+        }
+        if self.raft.election_timeout_ms < 5 * self.raft.heartbeat_ms {
+            return Err(invalid(
+                "raft.election_timeout_ms",
+                "must be at least five heartbeats",
+            ));
+        }
+        if self.limits.request_bytes < 1024 || self.limits.request_bytes > 64 << 20 {
+            return Err(invalid("limits.request_bytes", "must be 1 KiB to 64 MiB"));
+        }
+        if self.limits.txn_ops == 0 || self.limits.proposals_in_flight == 0 {
+            return Err(invalid("limits", "must be at least 1"));
+        }
+        self.validate_listeners()
+    }
+
+    fn validate_listeners(&self) -> Result<(), Invalid> {
+        let listeners = [
+            (
+                "rest.address",
+                "rest.advertise",
+                self.rest.address,
+                &self.rest.advertise,
+            ),
+            (
+                "grpc.address",
+                "grpc.advertise",
+                self.grpc.address,
+                &self.grpc.advertise,
+            ),
+            (
+                "peer.address",
+                "peer.advertise",
+                self.peer.address,
+                &self.peer.advertise,
+            ),
+        ];
+        for (address_field, advertise_field, address, advertise) in listeners {
+            if self.auth.mode == Mode::Dev && !address.ip().is_loopback() {
+                return Err(invalid(
+                    address_field,
+                    format!(
+                        "{address} is not loopback; auth.mode = \"dev\" asks nobody who they are, so use \"enforce\""
+                    ),
+                ));
+            }
+            if address.ip().is_unspecified() && advertise.is_none() {
+                return Err(invalid(
+                    advertise_field,
+                    format!("is required because {address} is no address others can reach"),
+                ));
+            }
+        }
+        if self.auth.mode == Mode::Enforce {
+            for (field, tls) in [
+                ("rest.tls", self.rest.tls.is_some()),
+                ("grpc.tls", self.grpc.tls.is_some()),
+                ("peer.tls", self.peer.tls.is_some()),
+            ] {
+                if !tls {
+                    return Err(invalid(field, "is required in auth.mode = \"enforce\""));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The name for people.
+    pub fn display_name(&self) -> String {
+        if self.name.is_empty() {
+            format!("node-{}", self.node_id)
+        } else {
+            self.name.clone()
+        }
+    }
+
+    /// How long a request may take: etcd's five seconds and two elections.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_millis(5000 + 2 * self.raft.election_timeout_ms)
+    }
+
+    /// How long the cluster may be without a leader before streams that require one end.
+    pub fn leaderless_limit(&self) -> Duration {
+        Duration::from_millis(3 * self.raft.election_timeout_ms)
+    }
+
+    /// The shortest lease: one and a half election timeouts, so that a change of leader does not end it.
+    pub fn min_lease_ttl_seconds(&self) -> i64 {
+        let milliseconds = self.raft.election_timeout_ms * 3 / 2;
+        i64::try_from(milliseconds.div_ceil(1000)).unwrap_or(i64::MAX)
+    }
+
+    /// How much history is kept; `None`: all of it.
+    pub fn history_retention(&self) -> Option<Duration> {
+        (self.history_retention_hours > 0)
+            .then(|| Duration::from_secs(self.history_retention_hours.saturating_mul(3600)))
+    }
+
+    /// Where the state machine lives.
+    pub fn state_dir(&self) -> PathBuf {
+        self.data_dir.join("state")
+    }
+
+    /// Where snapshots that are read by clients are put together.
+    pub fn snapshot_dir(&self) -> PathBuf {
+        self.data_dir.join("outgoing")
+    }
+
+    /// What the engine is opened with.
+    pub fn engine_options(&self) -> chainfire_engine::Options {
+        chainfire_engine::Options {
+            block_cache_bytes: self.cache.block_mib << 20,
+            memtable_bytes: self.cache.memtable_mib << 20,
+            quota_bytes: i64::try_from(self.quota_bytes).unwrap_or(i64::MAX),
+            max_txn_ops: self.limits.txn_ops,
+            watch: WatchOptions {
+                watchers_per_stream: self.limits.watches_per_stream,
+                progress_interval: Duration::from_secs(self.limits.watch_progress_seconds),
+                ..WatchOptions::default()
+            },
+            ..chainfire_engine::Options::default()
+        }
+    }
+
+    /// What the Raft group is started with, given where the listeners really are.
+    pub fn raft_config(&self, grpc: SocketAddr, peer: SocketAddr) -> photon_raft::Config {
+        let election = self.raft.election_timeout_ms;
+        photon_raft::Config {
+            name: self.display_name(),
+            advertise_client: vec![self.advertised_grpc(grpc)],
+            heartbeat: Duration::from_millis(self.raft.heartbeat_ms),
+            election_min: Duration::from_millis(election * 6 / 10),
+            election_max: Duration::from_millis(election * 12 / 10),
+            snapshot_every: self.raft.snapshot_every,
+            keep_entries: self.raft.keep_entries,
+            log_cache_bytes: self.raft.log_cache_mib << 20,
+            max_command_bytes: self.limits.request_bytes + (64 << 10),
+            ..photon_raft::Config::new(
+                GROUP,
+                self.node_id,
+                &self.data_dir,
+                self.advertised_peer(peer),
+            )
+        }
+    }
+
+    /// `host:port` for clients.
+    pub fn advertised_grpc(&self, bound: SocketAddr) -> String {
+        self.grpc
+            .advertise
+            .clone()
+            .unwrap_or_else(|| bound.to_string())
+    }
+
+    /// `host:port` for other members.
+    pub fn advertised_peer(&self, bound: SocketAddr) -> String {
+        self.peer
+            .advertise
+            .clone()
+            .unwrap_or_else(|| bound.to_string())
+    }
+
+    /// `http` or `https`, for the addresses clients are told.
+    pub fn client_scheme(&self) -> &'static str {
+        if self.grpc.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        }
+    }
+
+    /// `http` or `https`, for the addresses etcd's clients are shown as peer URLs.
+    pub fn peer_scheme(&self) -> &'static str {
+        if self.peer.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        }
+    }
+}
+
+impl ServiceConfig for Config {
+    fn log(&self) -> &LogConfig {
+        &self.log
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_values()
+            .map_err(|error| ConfigError::Invalid(error.to_string()))
+    }
+}
+
+/// Reads a file, if one is given, and `CHAINFIRE__…` from the environment.
+///
+/// # Errors
+/// What the file says that cannot be.
+pub fn load(path: Option<&Path>) -> anyhow::Result<Config> {
+    let config: Config = photon_server::config::load(path, "CHAINFIRE")?;
+    Config::validate(&config)?;
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use std::io::Write as _;
+
+    use super::*;
+
+    const EXAMPLE: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../deploy/config/chainfire.toml"
+    );
+
+    fn read(text: &str) -> Result<Config, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        load(Some(file.path())).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_data_directory_is_enough() {
+        let config = read("data_dir = \"/x\"").unwrap();
+        assert_eq!(config.rest.address, loopback(8081));
+        assert_eq!(config.grpc.address, loopback(50051));
+        assert_eq!(config.peer.address, loopback(2380));
+        assert_eq!(config.auth.mode, Mode::Dev);
+        assert_eq!(config.display_name(), "node-1");
+        assert_eq!(config.request_timeout(), Duration::from_secs(7));
+        assert_eq!(config.min_lease_ttl_seconds(), 2);
+        assert_eq!(format!("{config:?}"), format!("{:?}", Config::new("/x")));
+    }
+
+    #[test]
+    fn the_example_parses_and_shows_the_defaults() {
+        let example = load(Some(Path::new(EXAMPLE))).unwrap();
+        let mut defaults = Config::new("/var/lib/chainfire");
+        // What the example has to show although the default is derived.
+        defaults.name = "node-1".to_owned();
+        defaults.rest.advertise = Some("127.0.0.1:8081".to_owned());
+        defaults.grpc.advertise = Some("127.0.0.1:50051".to_owned());
+        defaults.peer.advertise = Some("127.0.0.1:2380".to_owned());
+        assert_eq!(format!("{example:?}"), format!("{defaults:?}"));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_everywhere() {
+        for section in [
+            "",
+            "[rest]\naddress = \"127.0.0.1:1\"",
+            "[grpc]\naddress = \"127.0.0.1:1\"",
+            "[peer]",
+            "[auth]",
+            "[limits]",
+            "[http]",
+            "[raft]",
+            "[cache]",
+            "[log]",
+        ] {
+            let error =
+                read(&format!("data_dir = \"/x\"\n{section}\nno_such_key = 1\n")).unwrap_err();
+            assert!(error.contains("no_such_key"), "{section}: {error}");
+        }
+    }
+
+    #[test]
+    fn dev_mode_stays_on_loopback() {
+        let error = read("data_dir = \"/x\"\n[rest]\naddress = \"10.0.0.1:8081\"").unwrap_err();
+        assert!(
+            error.contains("rest.address") && error.contains("loopback"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn enforce_needs_certificates_everywhere() {
+        let error = read("data_dir = \"/x\"\n[auth]\nmode = \"enforce\"").unwrap_err();
+        assert!(error.contains("rest.tls"), "{error}");
+    }
+
+    #[test]
+    fn impossible_values_are_named() {
+        for (text, field) in [
+            ("node_id = 0", "node_id"),
+            ("node_id = 9007199254740992", "node_id"),
+            ("[raft]\nheartbeat_ms = 0", "raft.heartbeat_ms"),
+            (
+                "[raft]\nelection_timeout_ms = 100",
+                "raft.election_timeout_ms",
+            ),
+            ("[limits]\nrequest_bytes = 1", "limits.request_bytes"),
+        ] {
+            let error = read(&format!("data_dir = \"/x\"\n{text}")).unwrap_err();
+            assert!(error.contains(field), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn any_address_needs_one_to_tell_others() {
+        let mut config = Config::new("/x");
+        config.auth.mode = Mode::Enforce;
+        config.grpc.address = "0.0.0.0:50051".parse().unwrap();
+        let error = config.validate().unwrap_err();
+        assert_eq!(error.field, "grpc.advertise");
+    }
+}

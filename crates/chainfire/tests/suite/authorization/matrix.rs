@@ -1,0 +1,236 @@
+//! Who may do what, asked at every door.
+
+use super::{
+    ask::{
+        Ask,
+        Verdict::{self, Allowed, Denied, Failed, Nobody},
+    },
+    doors::Door,
+    guarded::{FOREIGN_LEASE, Guarded},
+};
+
+/// Asks at every door that offers it; at least one must.
+async fn everywhere(doors: &[Door], ask: Ask, expected: &Verdict) {
+    let mut asked = 0;
+    for door in doors {
+        let Some(verdict) = door.ask(ask).await else {
+            continue;
+        };
+        assert_eq!(verdict, *expected, "{}: {ask:?}", door.name);
+        asked += 1;
+    }
+    assert!(asked > 0, "no door offers {ask:?}");
+}
+
+/// What needs the root role whatever the keys.
+const ROOTS_OWN: [Ask; 6] = [
+    Ask::Compact(2),
+    Ask::Snapshot,
+    Ask::MemberAdd,
+    Ask::Transfer,
+    Ask::Users,
+    Ask::Hash,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_may_what_the_roles_say_at_every_door() {
+    let node = Guarded::start().await;
+    let doors = Door::of(&node, "alice").await;
+    for (ask, expected) in [
+        (Ask::Get("/a/1"), Allowed),
+        (Ask::Get("/b/1"), Allowed),
+        (Ask::Get("/c/1"), Denied),
+        (Ask::Get("/w"), Denied),
+        (Ask::Put("/a/1"), Denied),
+        (Ask::Put("/b/2"), Allowed),
+        (Ask::Put("/c/1"), Denied),
+        (Ask::Put("/w"), Allowed),
+        (Ask::PutPrevious("/b/2"), Allowed),
+        (Ask::PutPrevious("/w"), Denied),
+        (Ask::PutUnder("/b/3", FOREIGN_LEASE), Denied),
+        (Ask::Delete("/a/1"), Denied),
+        (Ask::Delete("/b/2"), Allowed),
+        (Ask::Delete("/c/1"), Denied),
+        (Ask::DeletePrevious("/b/2"), Allowed),
+        (Ask::DeletePrevious("/w"), Denied),
+        (Ask::Scan("/a/"), Allowed),
+        (Ask::Scan("/b/"), Allowed),
+        (Ask::Scan("/"), Denied),
+        (Ask::Scan("/c/"), Denied),
+        (Ask::TxnCompare("/a/1", "/b/4"), Allowed),
+        (Ask::TxnCompare("/c/1", "/b/4"), Denied),
+        (Ask::TxnCompare("/a/1", "/a/2"), Denied),
+        (Ask::TxnElse("/b/4", "/a/1"), Allowed),
+        (Ask::TxnElse("/b/4", "/c/1"), Denied),
+        (Ask::TxnNested("/b/4", "/a/1"), Allowed),
+        (Ask::TxnNested("/b/4", "/c/1"), Denied),
+        (Ask::TxnNested("/c/1", "/a/1"), Denied),
+        (Ask::TxnNestedCompare("/a/1"), Allowed),
+        (Ask::TxnNestedCompare("/c/1"), Denied),
+        (Ask::TxnPrevious("/b/4"), Allowed),
+        (Ask::TxnPrevious("/w"), Denied),
+        (Ask::Watch("/a/"), Allowed),
+        (Ask::Watch("/"), Denied),
+        (Ask::Watch("/w"), Denied),
+        (Ask::LeaseKeys(FOREIGN_LEASE), Denied),
+        (Ask::Revoke(FOREIGN_LEASE), Denied),
+        (Ask::Leases, Allowed),
+        (Ask::MemberList, Allowed),
+    ] {
+        everywhere(&doors, ask, &expected).await;
+    }
+    for ask in ROOTS_OWN {
+        everywhere(&doors, ask, &Denied).await;
+    }
+    for (id, door) in (1..).zip(&doors) {
+        node.lease(id).await;
+        for ask in [Ask::LeaseKeys(id), Ask::Revoke(id)] {
+            assert_eq!(door.ask(ask).await, Some(Allowed), "{}: {ask:?}", door.name);
+        }
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn root_may_everything_at_every_door() {
+    let node = Guarded::start().await;
+    let doors = Door::of(&node, "root").await;
+    for ask in [
+        Ask::Get("/c/1"),
+        Ask::Put("/c/1"),
+        Ask::PutPrevious("/w"),
+        Ask::PutUnder("/b/3", FOREIGN_LEASE),
+        Ask::Delete("/c/2"),
+        Ask::DeletePrevious("/c/2"),
+        Ask::Scan("/"),
+        Ask::TxnCompare("/c/1", "/d"),
+        Ask::TxnNested("/d", "/c/1"),
+        Ask::Watch("/"),
+        Ask::LeaseKeys(FOREIGN_LEASE),
+        Ask::Leases,
+        Ask::Snapshot,
+        Ask::MemberList,
+        Ask::Users,
+        Ask::Hash,
+    ] {
+        everywhere(&doors, ask, &Allowed).await;
+    }
+    for (revision, door) in (2..).zip(&doors) {
+        assert_eq!(
+            door.ask(Ask::Compact(revision)).await,
+            Some(Allowed),
+            "{}",
+            door.name
+        );
+    }
+    // These are let in; what is asked for cannot be done.
+    for ask in [Ask::MemberAdd, Ask::Transfer] {
+        for door in &doors {
+            let verdict = door.ask(ask).await;
+            assert!(
+                matches!(verdict, Some(Failed(_))),
+                "{}: {ask:?}: {verdict:?}",
+                door.name
+            );
+        }
+    }
+    node.stop().await;
+}
+
+/// A certificate whose name is no user: let in by TLS, and without any right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_no_user_may_nothing() {
+    let node = Guarded::start().await;
+    let doors = Door::by_certificate(&node, Some("mallory"));
+    for ask in [
+        Ask::Get("/a/1"),
+        Ask::Put("/b/1"),
+        Ask::Delete("/b/1"),
+        Ask::Scan("/a/"),
+        Ask::TxnCompare("/a/1", "/b/1"),
+        Ask::Watch("/a/"),
+        Ask::LeaseKeys(FOREIGN_LEASE),
+        Ask::Revoke(FOREIGN_LEASE),
+    ] {
+        everywhere(&doors, ask, &Denied).await;
+    }
+    for ask in ROOTS_OWN {
+        for door in &doors {
+            match (door.name, door.ask(ask).await) {
+                (_, None) => {}
+                // etcd says that there is no such user.
+                ("etcd by certificate", verdict) => assert_eq!(
+                    verdict,
+                    Some(Failed(
+                        "FailedPrecondition: etcdserver: user name not found".to_owned()
+                    )),
+                    "{ask:?}"
+                ),
+                (name, verdict) => assert_eq!(verdict, Some(Denied), "{name}: {ask:?}"),
+            }
+        }
+    }
+    node.stop().await;
+}
+
+/// Without a certificate and a token; and, on the gateway, with only a certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_may_nothing() {
+    let node = Guarded::start().await;
+    let mut doors = Door::by_certificate(&node, None);
+    doors.push(Door::gateway_by_certificate(&node, None));
+    doors.push(Door::gateway_by_certificate(&node, Some("root")));
+    for ask in [
+        Ask::Get("/a/1"),
+        Ask::Put("/b/1"),
+        Ask::Delete("/b/1"),
+        Ask::Scan("/a/"),
+        Ask::TxnCompare("/a/1", "/b/1"),
+        Ask::TxnNested("/b/4", "/a/1"),
+        Ask::Watch("/a/"),
+        Ask::LeaseKeys(FOREIGN_LEASE),
+        Ask::Revoke(FOREIGN_LEASE),
+        Ask::Leases,
+        Ask::MemberList,
+    ]
+    .into_iter()
+    .chain(ROOTS_OWN)
+    {
+        everywhere(&doors, ask, &Nobody).await;
+    }
+    node.stop().await;
+}
+
+/// Before authentication is on, enforce mode lets in whoever shows a certificate of the authority.
+#[tokio::test(flavor = "multi_thread")]
+async fn before_authentication_is_on_a_certificate_is_all_it_takes() {
+    let node = Guarded::open().await;
+    let mut doors = Door::by_certificate(&node, Some("anybody"));
+    doors.push(Door::gateway_by_certificate(&node, Some("anybody")));
+    for ask in [
+        Ask::Put("/c/1"),
+        Ask::Get("/c/1"),
+        Ask::Scan("/"),
+        Ask::Watch("/"),
+        Ask::Snapshot,
+        Ask::MemberList,
+        Ask::Users,
+    ] {
+        everywhere(&doors, ask, &Allowed).await;
+    }
+    let mut doors = Door::by_certificate(&node, None);
+    doors.push(Door::gateway_by_certificate(&node, None));
+    for ask in [
+        Ask::Put("/c/1"),
+        Ask::Get("/c/1"),
+        Ask::Scan("/"),
+        Ask::Watch("/"),
+        Ask::MemberList,
+    ]
+    .into_iter()
+    .chain(ROOTS_OWN)
+    {
+        everywhere(&doors, ask, &Nobody).await;
+    }
+    node.stop().await;
+}

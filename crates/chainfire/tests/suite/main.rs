@@ -1,0 +1,13 @@
+//! ChainFire's integration tests: one binary, because each links the storage engine.
+
+mod authorization;
+mod cluster;
+mod differential;
+mod etcd;
+mod gateway;
+mod layering;
+mod local;
+mod lock;
+mod native;
+mod rest;
+mod store;

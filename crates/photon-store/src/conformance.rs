@@ -1,0 +1,734 @@
+//! What every server this crate is used with must do: the same assertions for etcd, ChainFire in process and
+//! ChainFire as a process. Each function takes a fresh, empty server and panics like a test.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test suite that happens to live in a library"
+)]
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout};
+
+use crate::record::{Fields, Step};
+use crate::{
+    Change, Collection, Error, Expected, Fence, Options, PageRequest, Record, Store, Watch,
+    WatchEvent, WriteGate,
+};
+
+/// Longest wait for anything in the suite. A server that needs it is broken; nothing is timed.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A server under test.
+pub trait Server: Send {
+    /// Its client URL; the same over restarts and replacements.
+    fn endpoint(&self) -> String;
+
+    /// Ends it as hard as possible.
+    fn stop(&mut self) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Starts it again on the same data and waits until it answers.
+    fn start(&mut self) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Puts another, empty store with another cluster id at the same URL and waits until it answers.
+    fn replace_by_empty(&mut self) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// A record with a unique name, in its second version: the first had `size_mb` instead of `size_bytes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Volume {
+    name: String,
+    size_bytes: u64,
+    #[serde(default)]
+    writes: Vec<u64>,
+}
+
+const MB: u64 = 1 << 20;
+
+impl Record for Volume {
+    const ROOT: &'static str = "/photon/conformance/volume/";
+    const STEPS: &'static [Step] = &[Step {
+        up: mb_to_bytes,
+        down: bytes_to_mb,
+    }];
+
+    fn index_keys(&self, _key: &str) -> Vec<String> {
+        vec![by_name(&self.name)]
+    }
+}
+
+fn mb_to_bytes(fields: &mut Fields) -> Result<(), String> {
+    let mb = fields.remove("size_mb").and_then(|mb| mb.as_u64());
+    let mb = mb.ok_or("size_mb is missing")?;
+    fields.insert("size_bytes".into(), (mb * MB).into());
+    Ok(())
+}
+
+fn bytes_to_mb(fields: &mut Fields) -> Result<(), String> {
+    let bytes = fields.remove("size_bytes").and_then(|bytes| bytes.as_u64());
+    let bytes = bytes.ok_or("size_bytes is missing")?;
+    fields.insert("size_mb".into(), (bytes / MB).into());
+    Ok(())
+}
+
+fn by_name(name: &str) -> String {
+    format!("/photon/conformance/name/volume/{name}")
+}
+
+fn volume(name: &str) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        size_bytes: MB,
+        writes: Vec::new(),
+    }
+}
+
+fn options<S: Server>(server: &S) -> Options {
+    Options {
+        prefix: "/suite".into(),
+        ..Options::new([server.endpoint()])
+    }
+}
+
+async fn connect<S: Server>(server: &S) -> Store {
+    Store::connect(options(server)).await.unwrap()
+}
+
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(DEADLINE, future)
+        .await
+        .unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"))
+}
+
+/// Get, create, replace, update, delete, and each refusal.
+pub async fn records<S: Server>(server: &mut S) {
+    let volumes: Collection<Volume> = connect(server).await.collection();
+    assert!(volumes.get("org/a").await.unwrap().is_none());
+
+    let made = volumes.create("org/a", volume("a")).await.unwrap();
+    assert_eq!(made.revision, made.create_revision);
+    let read = volumes.get("org/a").await.unwrap().unwrap();
+    assert_eq!((&read.value, read.revision), (&made.value, made.revision));
+    let again = volumes.create("org/a", volume("other")).await.unwrap_err();
+    assert!(matches!(again, Error::AlreadyExists { key } if key.ends_with("/org/a")));
+
+    let mut first = read.clone();
+    first.value.size_bytes = 2 * MB;
+    let first = volumes.replace(first).await.unwrap();
+    assert!(first.revision > made.revision && first.create_revision == made.revision);
+    let mut late = read;
+    late.value.size_bytes = 3 * MB;
+    let late = volumes.replace(late).await.unwrap_err();
+    assert!(matches!(late, Error::Conflict { .. }));
+
+    let bump = |volume: &mut Volume| {
+        volume.size_bytes += MB;
+        Ok::<_, Error>(())
+    };
+    let updated = volumes.update("org/a", bump).await.unwrap();
+    assert_eq!(updated.value.size_bytes, 3 * MB);
+    let same = volumes
+        .update("org/a", |_| Ok::<_, Error>(()))
+        .await
+        .unwrap();
+    assert_eq!(same.revision, updated.revision, "nothing to write");
+    let refused = volumes.update("org/a", |_| Err(Error::Full)).await;
+    assert!(matches!(refused, Err(Error::Full)));
+    let missing = volumes.update("org/b", bump).await.unwrap_err();
+    assert!(matches!(missing, Error::NotFound { .. }));
+
+    let expected = Expected::Revision(first.revision);
+    let stale = volumes.delete("org/a", expected).await.unwrap_err();
+    assert!(matches!(stale, Error::Conflict { .. }));
+    let expected = Expected::Revision(updated.revision);
+    volumes.delete("org/a", expected).await.unwrap();
+    assert!(volumes.get("org/a").await.unwrap().is_none());
+    let gone = volumes.delete("org/a", Expected::Any).await.unwrap_err();
+    assert!(matches!(gone, Error::NotFound { .. }));
+    let gone = volumes.replace(updated).await.unwrap_err();
+    assert!(matches!(gone, Error::NotFound { .. }));
+    assert!(matches!(
+        volumes.get("a//b").await,
+        Err(Error::InvalidKey { .. })
+    ));
+}
+
+/// Index keys are made, moved and removed with the record, and names are unique.
+pub async fn indexes<S: Server>(server: &mut S) {
+    let volumes: Collection<Volume> = connect(server).await.collection();
+    let red = by_name("red");
+    volumes.create("org/a", volume("red")).await.unwrap();
+    let taken = volumes.create("org/b", volume("red")).await.unwrap_err();
+    assert!(matches!(taken, Error::AlreadyExists { key } if key == red));
+    assert!(
+        volumes.get("org/b").await.unwrap().is_none(),
+        "nothing half made"
+    );
+
+    let rename = |name: &'static str| {
+        move |volume: &mut Volume| {
+            volume.name = name.to_owned();
+            Ok::<_, Error>(())
+        }
+    };
+    volumes.create("org/b", volume("green")).await.unwrap();
+    let taken = volumes.update("org/b", rename("red")).await.unwrap_err();
+    assert!(matches!(taken, Error::AlreadyExists { key } if key == red));
+
+    volumes.update("org/a", rename("blue")).await.unwrap();
+    assert!(volumes.get_by_index(&red).await.unwrap().is_none());
+    let blue = volumes.get_by_index(&by_name("blue")).await.unwrap();
+    assert_eq!(blue.unwrap().key, "org/a");
+    volumes.update("org/b", rename("red")).await.unwrap();
+
+    volumes.delete("org/a", Expected::Any).await.unwrap();
+    assert!(
+        volumes
+            .store()
+            .get_raw(&by_name("blue"))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    volumes.create("org/c", volume("blue")).await.unwrap();
+}
+
+/// Lists are complete, ordered, paged at one moment, and survive a record that cannot be read.
+pub async fn lists<S: Server>(server: &mut S) {
+    const COUNT: usize = 2_300; // more than two answers of the store
+    let store = connect(server).await;
+    let volumes: Collection<Volume> = store.collection();
+    for chunk in (0..COUNT).collect::<Vec<_>>().chunks(60) {
+        let mut transaction = store.transaction();
+        for number in chunk {
+            let name = format!("n{number:05}");
+            let key = format!("org/{name}");
+            transaction.create(&volumes, &key, &volume(&name)).unwrap();
+        }
+        transaction.commit().await.unwrap();
+    }
+    volumes.create("other/x", volume("x")).await.unwrap();
+
+    let all = volumes.list(&PageRequest::default()).await.unwrap();
+    assert_eq!(all.items.len(), COUNT + 1);
+    assert!(all.items.is_sorted_by(|a, b| a.key < b.key) && all.next.is_none());
+
+    let mut request = PageRequest {
+        prefix: "org/".into(),
+        limit: 1_100,
+        ..PageRequest::default()
+    };
+    let mut keys = Vec::new();
+    loop {
+        let page = volumes.list(&request).await.unwrap();
+        keys.extend(page.items.into_iter().map(|stored| stored.key));
+        request.revision = page.revision;
+        request.after = page.next;
+        if request.after.is_none() {
+            break;
+        }
+        // Later pages must not show this.
+        let _ = volumes.delete("org/n02299", Expected::Any).await;
+    }
+    assert_eq!(keys.len(), COUNT);
+    assert_eq!(keys.last().unwrap(), "org/n02299");
+
+    let bad = "/photon/conformance/volume/other/bad";
+    let mut damage = store.transaction();
+    damage.put_raw(bad, "{", 0).unwrap();
+    damage.commit().await.unwrap();
+    let request = PageRequest {
+        prefix: "other/".into(),
+        ..PageRequest::default()
+    };
+    let page = volumes.list(&request).await.unwrap();
+    assert_eq!((page.items.len(), page.unreadable.len()), (1, 1));
+    assert_eq!(page.unreadable[0].key, "other/bad");
+    let error = volumes.get("other/bad").await.unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }));
+}
+
+/// Several records change together or not at all, and the refusal names the reason.
+pub async fn transactions<S: Server>(server: &mut S) {
+    let store = connect(server).await;
+    let volumes: Collection<Volume> = store.collection();
+    let mut a = volumes.create("a", volume("a")).await.unwrap();
+    let mut b = volumes.create("b", volume("b")).await.unwrap();
+    let c = volumes.create("c", volume("c")).await.unwrap();
+
+    a.value.size_bytes = 10 * MB;
+    b.value.size_bytes = 20 * MB;
+    let mut swap = store.transaction();
+    swap.replace(&volumes, &a).unwrap();
+    swap.replace(&volumes, &b).unwrap();
+    swap.delete(&volumes, &c).unwrap();
+    swap.create(&volumes, "d", &volume("d")).unwrap();
+    let committed = swap.commit().await.unwrap();
+    for key in ["a", "b", "d"] {
+        let stored = volumes.get(key).await.unwrap().unwrap();
+        assert_eq!(stored.revision, committed.revision, "{key}");
+    }
+    assert!(volumes.get("c").await.unwrap().is_none());
+
+    let again = swap.commit().await.unwrap_err();
+    assert!(matches!(again, Error::Conflict { key } if key.ends_with("/a")));
+    let d = volumes.get("d").await.unwrap().unwrap();
+    volumes
+        .update("d", |d| {
+            d.writes.push(1);
+            Ok::<_, Error>(())
+        })
+        .await
+        .unwrap();
+    let mut guarded = store.transaction();
+    guarded.create(&volumes, "e", &volume("e")).unwrap();
+    guarded.unchanged(&volumes, &d).unwrap();
+    let refused = guarded.commit().await.unwrap_err();
+    assert!(matches!(refused, Error::Conflict { key } if key.ends_with("/d")));
+    assert!(volumes.get("e").await.unwrap().is_none());
+
+    let mut huge = store.transaction();
+    huge.put_raw("/photon/conformance/huge", vec![b'x'; 3 << 20], 0)
+        .unwrap();
+    assert!(matches!(huge.commit().await, Err(Error::TooLarge { .. })));
+}
+
+/// Older forms are read, unknown fields stay, and new forms are written only through the gate.
+pub async fn versions<S: Server>(server: &mut S) {
+    let gate = WriteGate::default();
+    let options = Options {
+        gate: gate.clone(),
+        ..options(server)
+    };
+    let store = Store::connect(options).await.unwrap();
+    let volumes: Collection<Volume> = store.collection();
+    let path = |key: &str| format!("{}{key}", Volume::ROOT);
+    let raw = |key: &'static str| {
+        let (store, path) = (store.clone(), path(key));
+        async move {
+            let bytes = store.get_raw(&path).await.unwrap().unwrap().value;
+            serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()
+        }
+    };
+    let old = r#"{"v":1,"name":"old","size_mb":7,"later":{"by":"a newer program"}}"#;
+    let new = r#"{"v":3,"anything":true}"#;
+    let mut plant = store.transaction();
+    plant.put_raw(&path("old"), old, 0).unwrap();
+    plant.put_raw(&path("new"), new, 0).unwrap();
+    plant.commit().await.unwrap();
+
+    let stored = volumes.get("old").await.unwrap().unwrap();
+    assert_eq!(stored.value.size_bytes, 7 * MB);
+    let too_new = volumes.get("new").await.unwrap_err();
+    assert!(matches!(
+        too_new,
+        Error::TooNew {
+            found: 3,
+            known: 2,
+            ..
+        }
+    ));
+
+    let grow = |volume: &mut Volume| {
+        volume.size_bytes += MB;
+        Ok::<_, Error>(())
+    };
+    volumes.update("old", grow).await.unwrap();
+    let written = raw("old").await;
+    assert_eq!((&written["v"], &written["size_mb"]), (&1.into(), &8.into()));
+    assert_eq!(written["later"]["by"], "a newer program");
+
+    gate.set(2);
+    volumes.update("old", grow).await.unwrap();
+    let written = raw("old").await;
+    assert_eq!(
+        (&written["v"], &written["size_bytes"]),
+        (&2.into(), &(9 * MB).into())
+    );
+    assert!(written.get("size_mb").is_none());
+    assert_eq!(written["later"]["by"], "a newer program");
+}
+
+/// Sixteen writers change one record at once and none of their changes is lost.
+pub async fn contention<S: Server>(server: &mut S) {
+    const WRITERS: u64 = 16;
+    const EACH: u64 = 8;
+    let store = connect(server).await;
+    let volumes: Collection<Volume> = store.collection();
+    volumes.create("hot", volume("hot")).await.unwrap();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let volumes = volumes.clone();
+            tokio::spawn(async move {
+                for write in 0..EACH {
+                    let add = |volume: &mut Volume| {
+                        volume.writes.push(writer * EACH + write);
+                        Ok::<_, Error>(())
+                    };
+                    volumes.update("hot", add).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let mut writes = volumes.get("hot").await.unwrap().unwrap().value.writes;
+    writes.sort_unstable();
+    assert_eq!(writes, (0..WRITERS * EACH).collect::<Vec<_>>());
+}
+
+async fn next(watch: &mut Watch<Volume>) -> WatchEvent<Volume> {
+    soon("a watch event", watch.next()).await.unwrap()
+}
+
+/// The next event that is not a progress notice.
+async fn next_change(watch: &mut Watch<Volume>) -> WatchEvent<Volume> {
+    loop {
+        match next(watch).await {
+            WatchEvent::Synced { .. } => {}
+            event => return event,
+        }
+    }
+}
+
+/// A watch begins with what is there and goes on with every change.
+pub async fn watches<S: Server>(server: &mut S) {
+    let volumes: Collection<Volume> = connect(server).await.collection();
+    let first = volumes.create("org/a", volume("a")).await.unwrap();
+    volumes.create("other/b", volume("b")).await.unwrap();
+    let mut watch = volumes.watch("org/");
+    let WatchEvent::Snapshot {
+        items, revision, ..
+    } = next(&mut watch).await
+    else {
+        panic!("no snapshot at first");
+    };
+    assert_eq!((items.len(), items[0].key.as_str()), (1, "org/a"));
+    let synced = next(&mut watch).await;
+    assert!(matches!(synced, WatchEvent::Synced { revision: at } if at == revision));
+
+    volumes.create("org/c", volume("c")).await.unwrap();
+    volumes.create("other/d", volume("d")).await.unwrap();
+    volumes.delete("org/a", Expected::Any).await.unwrap();
+    let put = next_change(&mut watch).await;
+    assert!(matches!(put, WatchEvent::Put(stored) if stored.key == "org/c"));
+    let delete = next_change(&mut watch).await;
+    assert!(matches!(delete, WatchEvent::Delete { key, .. } if key == "org/a"));
+
+    let mut late = volumes.watch_from("org/", first.revision);
+    let put = next_change(&mut late).await;
+    assert!(
+        matches!(put, WatchEvent::Put(stored) if stored.key == "org/c"),
+        "no snapshot"
+    );
+}
+
+/// While the server is killed twice under a writer, a watch tells every write once, in order.
+pub async fn watch_over_restarts<S: Server>(server: &mut S) {
+    let store = connect(server).await;
+    let volumes: Collection<Volume> = store.collection();
+    let mut watch = volumes.watch("");
+    assert!(
+        matches!(next(&mut watch).await, WatchEvent::Snapshot { items, .. } if items.is_empty())
+    );
+
+    let stop = tokio_util::sync::CancellationToken::new();
+    let writer = tokio::spawn(write_until(volumes.clone(), stop.clone()));
+    let mut told = BTreeMap::new();
+    let mut last = 0;
+    for round in 1..=2 {
+        tell(&mut watch, &mut told, &mut last, 30 * round).await;
+        server.stop().await.unwrap();
+        server.start().await.unwrap();
+    }
+    let more = told.len() + 30;
+    tell(&mut watch, &mut told, &mut last, more).await;
+    stop.cancel();
+    let acknowledged = writer.await.unwrap();
+
+    let all = volumes.list(&PageRequest::default()).await.unwrap().items;
+    tell(&mut watch, &mut told, &mut last, all.len()).await;
+    let stored: BTreeMap<_, _> = all
+        .into_iter()
+        .map(|stored| (stored.key, stored.revision))
+        .collect();
+    assert_eq!(told, stored);
+    for (key, revision) in acknowledged {
+        assert_eq!(stored.get(&key), Some(&revision), "{key} was acknowledged");
+    }
+}
+
+/// Creates one record after the other and returns those that were acknowledged.
+async fn write_until(
+    volumes: Collection<Volume>,
+    stop: tokio_util::sync::CancellationToken,
+) -> Vec<(String, i64)> {
+    let mut acknowledged = Vec::new();
+    let mut number = 0;
+    while !stop.is_cancelled() {
+        number += 1;
+        let name = format!("n{number:06}");
+        match volumes.create(&name, volume(&name)).await {
+            Ok(stored) => acknowledged.push((name, stored.revision)),
+            Err(Error::Unknown { .. } | Error::Unavailable { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    acknowledged
+}
+
+/// Takes events until `count` records have been told of; each must be new and later than the one before.
+async fn tell(
+    watch: &mut Watch<Volume>,
+    told: &mut BTreeMap<String, i64>,
+    last: &mut i64,
+    count: usize,
+) {
+    while told.len() < count {
+        match next_change(watch).await {
+            WatchEvent::Put(stored) => {
+                assert!(stored.revision > *last, "out of order");
+                *last = stored.revision;
+                let twice = told.insert(stored.key, stored.revision);
+                assert_eq!(twice, None, "told twice");
+            }
+            event => panic!("unexpected: {event:?}"),
+        }
+    }
+}
+
+/// A watch that is behind a compaction lists again.
+pub async fn watch_after_compaction<S: Server>(server: &mut S) {
+    let store = connect(server).await;
+    let volumes: Collection<Volume> = store.collection();
+    let old = volumes.create("a", volume("a")).await.unwrap();
+    volumes.create("b", volume("b")).await.unwrap();
+    let deleted = volumes.delete("a", Expected::Any).await.unwrap();
+    let last = volumes.create("c", volume("c")).await.unwrap();
+    assert_eq!(deleted.key, "a");
+    let compacting = store.client().compact(last.revision, None).await;
+    compacting.unwrap();
+
+    let mut watch = volumes.watch_from("", old.revision);
+    let WatchEvent::Snapshot {
+        items, revision, ..
+    } = next_change(&mut watch).await
+    else {
+        panic!("the lost history must be replaced by a snapshot");
+    };
+    let keys: Vec<_> = items.iter().map(|stored| stored.key.as_str()).collect();
+    assert_eq!((keys, revision), (vec!["b", "c"], last.revision));
+    volumes.create("d", volume("d")).await.unwrap();
+    let put = next_change(&mut watch).await;
+    assert!(matches!(put, WatchEvent::Put(stored) if stored.key == "d"));
+
+    let past = PageRequest {
+        revision: old.revision,
+        ..PageRequest::default()
+    };
+    assert!(matches!(volumes.list(&past).await, Err(Error::Compacted)));
+}
+
+/// A lease outlives its time to live while it is kept, and its keys end with it.
+pub async fn leases<S: Server>(server: &mut S) {
+    let volumes: Collection<Volume> = connect(server).await.collection();
+    let store = volumes.store();
+    let lease = store.lease(Duration::from_secs(2)).await.unwrap();
+    let made = volumes
+        .create_under("alive", volume("alive"), lease.id())
+        .await
+        .unwrap();
+    assert_eq!(made.lease, lease.id());
+    let touch = |volume: &mut Volume| {
+        volume.writes.push(0);
+        Ok::<_, Error>(())
+    };
+    let touched = volumes.update("alive", touch).await.unwrap();
+    assert_eq!(touched.lease, lease.id(), "an update keeps the lease");
+
+    // Not a timed assertion: this much time must have passed for the question to make sense.
+    tokio::time::sleep(2 * lease.ttl()).await;
+    assert!(!lease.is_lost());
+    assert!(volumes.get("alive").await.unwrap().is_some());
+
+    let mut watch = volumes.watch("");
+    drop(lease); // what happens when the process dies
+    loop {
+        match next_change(&mut watch).await {
+            WatchEvent::Delete { key, .. } if key == "alive" => break,
+            _ => {}
+        }
+    }
+    assert!(store.get_raw(&by_name("alive")).await.unwrap().is_none());
+    let late = volumes.create_under("late", volume("late"), 12345).await;
+    assert!(matches!(late, Err(Error::LeaseLost)));
+
+    let lease = store.lease(Duration::from_secs(30)).await.unwrap();
+    let id = lease.id();
+    volumes
+        .create_under("short", volume("short"), id)
+        .await
+        .unwrap();
+    lease.revoke().await.unwrap();
+    assert!(volumes.get("short").await.unwrap().is_none());
+    let revoked_by_others = store.lease(Duration::from_secs(3)).await.unwrap();
+    store
+        .client()
+        .lease_revoke(revoked_by_others.id())
+        .await
+        .unwrap();
+    soon("the loss is told", revoked_by_others.lost()).await;
+}
+
+/// A holder whose store is gone is told that its lease is lost.
+pub async fn lease_without_server<S: Server>(server: &mut S) {
+    let store = connect(server).await;
+    let lease = store.lease(Duration::from_secs(2)).await.unwrap();
+    server.stop().await.unwrap();
+    soon("the loss is told", lease.lost()).await;
+    assert!(lease.is_lost());
+    server.start().await.unwrap();
+}
+
+/// One leads, the next follows, and a leader that was paused cannot write any more.
+pub async fn elections<S: Server>(server: &mut S) {
+    const NAME: &str = "/photon/conformance/leader";
+    const TTL: Duration = Duration::from_secs(2);
+    let store = connect(server).await;
+    let first = store.campaign(NAME, "one", TTL, DEADLINE).await.unwrap();
+    let leader = store.leader(NAME).await.unwrap().unwrap();
+    assert_eq!(
+        (&leader.value[..], &leader.fence),
+        (&b"one"[..], first.fence())
+    );
+    let impatient = store
+        .campaign(NAME, "two", TTL, Duration::from_millis(200))
+        .await;
+    assert!(matches!(impatient, Err(Error::Unavailable { .. })));
+
+    let write = |fence: &Fence, value: &'static str| {
+        let mut transaction = store.transaction();
+        transaction
+            .put_raw("/photon/conformance/owned", value, 0)
+            .unwrap();
+        transaction.fenced(fence);
+        async move { transaction.commit().await }
+    };
+    write(first.fence(), "by one").await.unwrap();
+
+    // A paused process renews nothing and keeps what it knows: its fence.
+    let paused = first.fence().clone();
+    drop(first);
+    let second = store.campaign(NAME, "two", TTL, DEADLINE).await.unwrap();
+    assert!(second.fence().revision > paused.revision);
+    write(second.fence(), "by two").await.unwrap();
+    let late = write(&paused, "by one again").await.unwrap_err();
+    assert!(matches!(late, Error::Fenced { key } if key == paused.key));
+    let owned = store
+        .get_raw("/photon/conformance/owned")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&owned.value[..], b"by two");
+
+    let third = tokio::spawn({
+        let store = store.clone();
+        async move { store.campaign(NAME, "three", TTL, DEADLINE).await }
+    });
+    second.resign().await.unwrap();
+    let third = third.await.unwrap().unwrap();
+    assert!(!third.is_lost());
+}
+
+/// Without a server reads and writes end within their deadline, and go on when it is back.
+pub async fn outages<S: Server>(server: &mut S) {
+    let options = Options {
+        request_timeout: Duration::from_secs(2),
+        ..options(server)
+    };
+    let store = Store::connect(options.clone()).await.unwrap();
+    let volumes: Collection<Volume> = store.collection();
+    volumes.create("a", volume("a")).await.unwrap();
+    server.stop().await.unwrap();
+    let read = soon("a read ends", volumes.get("a")).await;
+    assert!(matches!(read, Err(Error::Unavailable { .. })), "{read:?}");
+    let write = soon("a write ends", volumes.create("b", volume("b"))).await;
+    assert!(
+        matches!(
+            write,
+            Err(Error::Unavailable { .. } | Error::Unknown { .. })
+        ),
+        "{write:?}"
+    );
+    let nobody = soon("connecting ends", Box::pin(Store::connect(options))).await;
+    assert!(
+        matches!(nobody, Err(Error::Unavailable { .. })),
+        "{nobody:?}"
+    );
+    server.start().await.unwrap();
+    assert!(volumes.get("a").await.unwrap().is_some());
+    volumes.create("c", volume("c")).await.unwrap();
+}
+
+/// A store replaced by an empty one is noticed, by a running client and by one that starts later.
+pub async fn replaced_store<S: Server>(server: &mut S) {
+    let store = connect(server).await;
+    store.ensure_identity().await.unwrap();
+    let volumes: Collection<Volume> = store.collection();
+    volumes.create("a", volume("a")).await.unwrap();
+    let mut watch = volumes.watch("");
+    assert!(matches!(
+        next_change(&mut watch).await,
+        WatchEvent::Snapshot { .. }
+    ));
+    let seen = store.seen().unwrap();
+
+    server.replace_by_empty().await.unwrap();
+    // The very first request to the new store is a write: it must not happen.
+    let end = Instant::now() + DEADLINE;
+    let write = loop {
+        match volumes.create("b", volume("b")).await {
+            Err(Error::Unknown { .. } | Error::Unavailable { .. }) if Instant::now() < end => {}
+            write => break write,
+        }
+    };
+    assert!(matches!(write, Err(Error::StoreChanged(_))), "{write:?}");
+    assert!(store.change().is_some());
+    let read = volumes.get("a").await;
+    assert!(matches!(read, Err(Error::StoreChanged(_))), "{read:?}");
+    let told = soon("the watch tells", async {
+        loop {
+            match watch.next().await {
+                Ok(WatchEvent::Synced { .. }) => {}
+                told => break told,
+            }
+        }
+    })
+    .await;
+    assert!(matches!(told, Err(Error::StoreChanged(_))), "{told:?}");
+
+    let remembering = Options {
+        seen: Some(seen.clone()),
+        ..options(server)
+    };
+    let restarted = Store::connect(remembering).await.unwrap();
+    assert!(
+        matches!(restarted.change(), Some(Change::Cluster { before, .. }) if before == seen.cluster_id)
+    );
+    assert!(matches!(
+        restarted.get_raw("/a").await,
+        Err(Error::StoreChanged(_))
+    ));
+
+    let now = restarted.accept_change().await.unwrap().unwrap();
+    assert_ne!(now.cluster_id, seen.cluster_id);
+    let volumes: Collection<Volume> = restarted.collection();
+    let all = volumes.list(&PageRequest::default()).await.unwrap();
+    assert!(all.items.is_empty(), "the refused write did not happen");
+    volumes.create("a", volume("a")).await.unwrap();
+}

@@ -1,0 +1,43 @@
+//! Typed records on any etcd v3 server: ChainFire or etcd itself.
+//!
+//! ```text
+//!   Collection<T>  get create update replace delete list watch      Leadership  Lease
+//!        |  codec: versions, unknown fields                             |         |
+//!   Transaction  compares + writes, one outcome                         |         |
+//!        +--------------------- Store ----------------------------------+---------+
+//!                 deadlines, safe retries, witness (is this still the store we knew?)
+//!                               etcd-client
+//! ```
+//!
+//! Invariants are numbered in the crate's README. What it is not: a cache, an object mapper, or a way around
+//! revisions; every write is a compare-and-swap.
+
+mod backoff;
+mod codec;
+mod collection;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod election;
+mod error;
+mod feed;
+mod key;
+mod lease;
+mod record;
+mod store;
+mod transaction;
+mod watch;
+mod witness;
+
+pub use collection::{Collection, Expected, Page, PageRequest, Unreadable};
+pub use election::{Fence, Leader, Leadership};
+pub use error::Error;
+pub use feed::{Entry, Feed, FeedEvent};
+pub use lease::Lease;
+pub use record::{Fields, Record, Step, Stored, WriteGate};
+pub use store::{IDENTITY_KEY, Options, Store, Tls};
+pub use transaction::{Committed, Transaction};
+pub use watch::{Watch, WatchEvent};
+pub use witness::{Change, Seen};
+
+/// What every call of this crate answers.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

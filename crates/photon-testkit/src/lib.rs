@@ -1,0 +1,40 @@
+//! What the tests of the suite share: real servers as child processes, network namespaces with faults,
+//! certificates, a history recorder and a linearizability checker.
+//!
+//! Nothing here is used by shipped code. Map of the crate:
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`process`] | a child process that cannot outlive the test, with signals and a kept log |
+//! | [`etcd`] | Debian's etcd, one node or a cluster |
+//! | [`chainfire_process`] | the real `chainfire` binary |
+//! | `in_process` | ChainFire inside the test (feature `in-process`) |
+//! | [`netlab`] | network namespaces on a bridge, with partitions and packet loss |
+//! | [`pki`] | a throw-away certificate authority |
+//! | [`history`], [`linearizability`], [`register`] | recording operations and judging them |
+//! | [`ports`], [`poll`], [`seed`], [`skip`] | small things every test needs |
+
+pub mod chainfire_process;
+pub mod etcd;
+pub mod history;
+#[cfg(feature = "in-process")]
+pub mod in_process;
+pub mod linearizability;
+pub mod netlab;
+pub mod pki;
+pub mod poll;
+pub mod ports;
+pub mod process;
+pub mod register;
+pub mod scratch;
+pub mod seed;
+pub mod skip;
+
+pub use chainfire_process::{ChainfireProcess, ChainfireSpec};
+pub use etcd::{EtcdCluster, EtcdProcess};
+#[cfg(feature = "in-process")]
+pub use in_process::{InProcessChainfire, in_process_chainfire};
+pub use netlab::NetLab;
+pub use pki::TestPki;
+pub use poll::eventually;
+pub use seed::Seed;

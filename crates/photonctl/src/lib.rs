@@ -1,0 +1,54 @@
+//! PhotonCloud's command line.
+//!
+//! ```text
+//!   photonctl kv | watch | lease | member | status     over chainfire-client: photon.chainfire.v1
+//!   photonctl store init                               over etcd-client: works on any etcd v3 store
+//!   photonctl pki                                      files only, no network
+//! ```
+//! Prints tables for people; `--json` prints one JSON document (of a watch, one line per message). Messages and errors
+//! go to stderr, so stdout can be piped. Exit codes are in [`failure`].
+
+#![allow(
+    clippy::print_stdout,
+    reason = "a command line prints its results to stdout"
+)]
+
+pub mod cli;
+pub mod failure;
+
+mod connection;
+mod kv;
+mod lease;
+mod member;
+mod output;
+mod pki;
+mod status;
+mod store;
+mod watch;
+
+use self::{
+    cli::{Cli, Command},
+    failure::Failure,
+};
+
+/// Runs one command.
+///
+/// # Errors
+/// What went wrong, with the exit code it stands for.
+pub async fn run(cli: Cli) -> Result<(), Failure> {
+    let Cli {
+        connection,
+        json,
+        command,
+    } = cli;
+    let format = output::Format::of(json);
+    match command {
+        Command::Kv(command) => kv::run(&connection, format, command).await,
+        Command::Watch(options) => watch::run(&connection, format, options).await,
+        Command::Lease(command) => lease::run(&connection, format, command).await,
+        Command::Member(command) => member::run(&connection, format, command).await,
+        Command::Status => status::run(&connection, format).await,
+        Command::Pki(command) => pki::run(format, command),
+        Command::Store(command) => store::run(&connection, format, command).await,
+    }
+}

@@ -1,0 +1,278 @@
+//! The real `photonctl` against ChainFire in this process.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::{path::Path, process::Output, time::Duration};
+
+use chainfire::{
+    config::{Config, PeerTlsFiles},
+    run::{self, Running, Sockets},
+};
+use photon_testkit::in_process_chainfire;
+use serde_json::Value;
+use tokio::process::Command;
+
+/// Runs photonctl.
+async fn photonctl(arguments: &[&str]) -> Output {
+    let run = Command::new(env!("CARGO_BIN_EXE_photonctl"))
+        .args(arguments)
+        .kill_on_drop(true)
+        .output();
+    tokio::time::timeout(Duration::from_secs(60), run)
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+fn text(output: &Output) -> String {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&text(output)).unwrap()
+}
+
+#[tokio::test]
+async fn keys_leases_members_and_status() {
+    let mut node = Box::pin(in_process_chainfire()).await.unwrap();
+    let endpoint = node.endpoint();
+    let ctl = async |line: &str| {
+        let mut arguments: Vec<&str> = line.split(' ').collect();
+        arguments.extend(["--endpoints", &endpoint]);
+        photonctl(&arguments).await
+    };
+    assert!(text(&ctl("kv put user:1 alice").await).starts_with("revision "));
+    assert_eq!(text(&ctl("kv get user:1").await), "alice\n");
+    ctl("kv put user:2 bob").await;
+    let list = text(&ctl("kv list user:").await);
+    assert!(
+        list.starts_with("KEY") && list.contains("user:1  alice") && list.contains("user:2"),
+        "{list}"
+    );
+    let page = json(&ctl("kv list user: --limit 1 --json").await);
+    assert_eq!(page["items"][0]["key"], "user:1");
+    let next = page["next_page_token"].as_str().unwrap().to_owned();
+    let page = json(
+        &ctl(&format!(
+            "kv list user: --limit 1 --page-token {next} --json"
+        ))
+        .await,
+    );
+    assert_eq!(
+        (&page["items"][0]["key"], &page["next_page_token"]),
+        (&"user:2".into(), &Value::Null)
+    );
+
+    let watched = text(&ctl("watch user: --from-revision 2 --count 2").await);
+    assert!(
+        watched.contains("PUT     user:1  alice") && watched.lines().count() == 2,
+        "{watched}"
+    );
+    assert_eq!(
+        json(&ctl("kv delete user: --prefix --json").await)["deleted"],
+        2
+    );
+    let missing = ctl("kv get user:1").await;
+    assert_eq!(missing.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("NOT_FOUND"));
+
+    let lease = json(&ctl("lease grant 600 --json").await)["id"]
+        .as_i64()
+        .unwrap();
+    assert_eq!(
+        json(&ctl(&format!("lease keepalive {lease} --once --json")).await)["ttl_seconds"],
+        600
+    );
+    assert!(text(&ctl("lease list").await).contains(&lease.to_string()));
+    text(&ctl(&format!("lease revoke {lease}")).await);
+    assert_eq!(
+        ctl(&format!("lease keepalive {lease} --once"))
+            .await
+            .status
+            .code(),
+        Some(3)
+    );
+
+    assert_eq!(
+        json(&ctl("member list --json").await)["items"][0]["is_leader"],
+        true
+    );
+    assert_eq!(ctl("member promote 1").await.status.code(), Some(6));
+    assert!(text(&ctl("status").await).contains("leader"));
+    node.stop().await;
+    assert_eq!(ctl("status").await.status.code(), Some(4));
+    assert_eq!(ctl("kv get k").await.status.code(), Some(4));
+    assert_eq!(ctl("kv list --page-token x").await.status.code(), Some(2));
+}
+
+/// A node with the certificates of a directory on every listener, in enforce mode.
+async fn secured(dir: &Path) -> Running {
+    let pki = |stem: &str, kind: &str| dir.join("pki").join(format!("{stem}.{kind}"));
+    let tls = serde_json::json!({
+        "certificate": pki("chainfire-server", "crt"),
+        "key": pki("chainfire-server", "key"),
+        "client_ca": pki("ca", "crt"),
+        "require_client_certificate": true,
+    });
+    let mut config = Config::new(dir.join("data"));
+    config.auth.mode = photon_mode();
+    for listener in [&mut config.rest, &mut config.grpc] {
+        listener.address.set_port(0);
+        listener.tls = Some(serde_json::from_value(tls.clone()).unwrap());
+    }
+    config.peer.address.set_port(0);
+    config.peer.tls = Some(PeerTlsFiles {
+        certificate: pki("chainfire-peer", "crt"),
+        key: pki("chainfire-peer", "key"),
+        ca: pki("ca", "crt"),
+        peer_name: Some("chainfire-peer".to_owned()),
+    });
+    run::start(config, Sockets::default()).await.unwrap()
+}
+
+/// `enforce`, by the word that stands in a configuration.
+fn photon_mode<T: serde::de::DeserializeOwned>() -> T {
+    serde_json::from_value("enforce".into()).unwrap()
+}
+
+#[tokio::test]
+async fn the_first_start_from_certificates_to_users() {
+    let dir = tempfile::tempdir().unwrap();
+    let pki = dir.path().join("pki");
+    let pki = pki.to_str().unwrap();
+    assert!(text(&photonctl(&["pki", "init", "--dir", pki]).await).contains("root.crt"));
+    assert_eq!(
+        text(&photonctl(&["pki", "init", "--dir", pki]).await),
+        "everything is there already\n"
+    );
+    assert_eq!(
+        text(&photonctl(&["pki", "renew", "--dir", pki]).await),
+        "nothing is due\n"
+    );
+    let shown = json(&photonctl(&["pki", "show", "--dir", pki, "--json"]).await);
+    assert!(
+        shown["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|item| item["common_name"] == "iam")
+    );
+
+    let node = Box::pin(secured(dir.path())).await;
+    let endpoint = format!("https://{}", node.grpc_address());
+    let (ca, base) = (format!("{pki}/ca.crt"), ["--endpoints", &endpoint]);
+    let as_user = async |user: &str, line: &str| {
+        let (cert, key) = (format!("{pki}/{user}.crt"), format!("{pki}/{user}.key"));
+        let mut arguments: Vec<&str> = line.split(' ').collect();
+        arguments.extend(base);
+        arguments.extend(["--ca", &ca, "--cert", &cert, "--key", &key]);
+        photonctl(&arguments).await
+    };
+    // Only root prepares the store.
+    assert_eq!(as_user("iam", "store init").await.status.code(), Some(2));
+    let first = text(&as_user("root", "store init").await);
+    assert!(
+        first.contains("user iam added")
+            && first.contains("role iam may read and write /photon/iam/"),
+        "{first}"
+    );
+    assert_eq!(
+        text(&as_user("root", "store init").await),
+        "the store is prepared already\n"
+    );
+
+    // Every service has its own prefix and reads what IAM publishes; nothing else.
+    text(&as_user("iam", "kv put /photon/iam/public/x 1").await);
+    assert_eq!(
+        text(&as_user("prismnet", "kv get /photon/iam/public/x").await),
+        "1\n"
+    );
+    text(&as_user("prismnet", "kv put /photon/hosts/h 1").await);
+    for line in [
+        "kv put /photon/iam/public/x 2",
+        "kv put /photon/creditservice/x 1",
+        "kv get /photon/iam/secret",
+        "kv list",
+        "member remove 1",
+    ] {
+        let refused = as_user("prismnet", line).await;
+        assert_eq!(
+            refused.status.code(),
+            Some(5),
+            "{line}: {}",
+            String::from_utf8_lossy(&refused.stderr)
+        );
+    }
+    assert_eq!(
+        as_user("creditservice", "kv put /photon/hosts/h 1")
+            .await
+            .status
+            .code(),
+        Some(5)
+    );
+
+    // Certificates decide on REST too.
+    let curl = async |user: &str, path: &str| {
+        let url = format!("https://{}{path}", node.rest_address());
+        let (cert, key) = (format!("{pki}/{user}.crt"), format!("{pki}/{user}.key"));
+        let mut curl = Command::new("curl");
+        curl.args([
+            "-sS",
+            "--max-time",
+            "30",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--cacert",
+            &ca,
+            "--cert",
+            &cert,
+            "--key",
+            &key,
+            &url,
+        ]);
+        text(&curl.output().await.unwrap())
+    };
+    assert_eq!(
+        curl("prismnet", "/api/v1/kv//photon/iam/public/x").await,
+        "200"
+    );
+    assert_eq!(
+        curl("prismnet", "/api/v1/kv//photon/iam/secret").await,
+        "403"
+    );
+    assert_eq!(curl("prismnet", "/api/v1/snapshot").await, "403");
+    assert_eq!(curl("root", "/api/v1/snapshot").await, "200");
+
+    // A certificate of another authority gets nowhere.
+    let other = tempfile::tempdir().unwrap();
+    let other = other.path().to_str().unwrap();
+    text(&photonctl(&["pki", "init", "--dir", other]).await);
+    let (cert, key) = (format!("{other}/root.crt"), format!("{other}/root.key"));
+    let stranger = photonctl(&[
+        "kv",
+        "get",
+        "k",
+        "--endpoints",
+        &endpoint,
+        "--ca",
+        &ca,
+        "--cert",
+        &cert,
+        "--key",
+        &key,
+    ])
+    .await;
+    assert_eq!(
+        stranger.status.code(),
+        Some(4),
+        "{}",
+        String::from_utf8_lossy(&stranger.stderr)
+    );
+    node.stop().await;
+}
