@@ -10,7 +10,7 @@ use std::{
 use nix::fcntl::{Flock, FlockArg};
 
 /// The layout this build reads and writes.
-const FORMAT: &str = "chainfire 1";
+pub(crate) const FORMAT: &str = "chainfire 1";
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,20 @@ pub enum DataDirError {
     /// There are files, but not ours.
     #[error("{} is not empty and has no FORMAT file, so it is not ChainFire's: give another data_dir", .0.display())]
     Foreign(PathBuf),
+    /// A restore or a recovery did not come to its end.
+    #[error("{}: {advice}", path.display())]
+    Unfinished {
+        /// The directory.
+        path: PathBuf,
+        /// What it was, and what to do.
+        advice: String,
+    },
+    /// A node has not been here.
+    #[error("{} is no data directory of a node: it has no FORMAT file", .0.display())]
+    NotOurs(PathBuf),
+    /// Something is in the way.
+    #[error("{} is not empty: a restore makes a new data directory and never touches one", .0.display())]
+    NotEmpty(PathBuf),
     /// The disk refuses.
     #[error("{}: {source}", path.display())]
     Io {
@@ -45,43 +59,148 @@ pub enum DataDirError {
 /// A data directory that is ours until this is dropped.
 #[derive(Debug)]
 pub struct DataDir {
+    path: PathBuf,
+    /// What an interrupted restore or recovery left to do.
+    unfinished: Option<String>,
     _lock: Flock<File>,
 }
 
+/// While it is there the node does not start; it says why. Its name begins like the lock's, because it may be there
+/// before anything else.
+const UNFINISHED: &str = "LOCK.UNFINISHED";
+
 impl DataDir {
     /// Makes the directory if it is missing, locks it, and checks or writes its format.
+    ///
+    /// # Errors
+    /// In use, of another format, not ours, or unfinished; the text says what to do.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| DataDirError::Io { path, source }
-        };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(io(path))?;
+        create(path)?;
+        let opened = Self::lock(path)?;
+        if let Some(advice) = opened.unfinished {
+            return Err(DataDirError::Unfinished {
+                path: path.to_owned(),
+                advice,
+            });
+        }
+        check_format(path)?;
+        // Checkpoints for clients that a crash left behind.
+        let leftovers = path.join("outgoing");
+        if leftovers.exists() {
+            fs::remove_dir_all(&leftovers).map_err(io_at(&leftovers))?;
+        }
+        Ok(opened)
+    }
+
+    /// Locks a node's directory without changing anything in it, also one that is unfinished.
+    ///
+    /// # Errors
+    /// In use, of another format, or not a node's.
+    pub fn existing(path: &Path) -> Result<Self, DataDirError> {
+        // A restore that was interrupted has no FORMAT yet and says better what is wrong.
+        let is_ours = path.join("FORMAT").exists() || path.join(UNFINISHED).exists();
+        if !is_ours {
+            return Err(DataDirError::NotOurs(path.to_owned()));
+        }
+        let opened = Self::lock(path)?;
+        if path.join("FORMAT").exists() {
+            check_format(path)?;
+        }
+        Ok(opened)
+    }
+
+    /// Takes an empty or missing directory for a new node. Until [`DataDir::finish`] a node does not start in it.
+    ///
+    /// # Errors
+    /// Something is in it, or the disk refuses.
+    pub fn begin_empty(path: &Path, advice: &str) -> Result<Self, DataDirError> {
+        create(path)?;
+        let entries = fs::read_dir(path).map_err(io_at(path))?;
+        for entry in entries {
+            let entry = entry.map_err(io_at(path))?;
+            if entry.file_name() != "LOCK" {
+                return Err(DataDirError::NotEmpty(path.to_owned()));
+            }
+        }
+        let opened = Self::lock(path)?;
+        opened.begin(advice)?;
+        Ok(opened)
+    }
+
+    fn lock(path: &Path) -> Result<Self, DataDirError> {
         let lock_path = path.join("LOCK");
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .open(&lock_path)
-            .map_err(io(&lock_path))?;
+            .map_err(io_at(&lock_path))?;
         let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
                 return Err(DataDirError::InUse(path.to_owned()));
             }
-            Err((_, error)) => return Err(io(&lock_path)(error.into())),
+            Err((_, error)) => return Err(io_at(&lock_path)(error.into())),
         };
-        check_format(path)?;
-        // Checkpoints for clients that a crash left behind.
-        let leftovers = path.join("outgoing");
-        if leftovers.exists() {
-            fs::remove_dir_all(&leftovers).map_err(io(&leftovers))?;
-        }
-        Ok(Self { _lock: lock })
+        let marker = path.join(UNFINISHED);
+        let unfinished = match fs::read(&marker) {
+            Ok(text) => Some(String::from_utf8_lossy(&text).trim_end().to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(io_at(&marker)(error)),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            unfinished,
+            _lock: lock,
+        })
     }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What an interrupted restore or recovery left to do, as it was when this was opened.
+    pub fn unfinished(&self) -> Option<&str> {
+        self.unfinished.as_deref()
+    }
+
+    /// From now on, also over a crash, a node does not start here, and says `advice`.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn begin(&self, advice: &str) -> Result<(), DataDirError> {
+        let marker = self.path.join(UNFINISHED);
+        write_whole(&self.path, &marker, advice).map_err(io_at(&marker))
+    }
+
+    /// What was begun is done: a node may start here.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn finish(&self) -> Result<(), DataDirError> {
+        let format = self.path.join("FORMAT");
+        if !format.exists() {
+            write_whole(&self.path, &format, FORMAT).map_err(io_at(&format))?;
+        }
+        let marker = self.path.join(UNFINISHED);
+        fs::remove_file(&marker)
+            .and_then(|()| File::open(&self.path)?.sync_all())
+            .map_err(io_at(&marker))
+    }
+}
+
+fn io_at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
+    let path = path.to_owned();
+    move |source| DataDirError::Io { path, source }
+}
+
+fn create(path: &Path) -> Result<(), DataDirError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(io_at(path))
 }
 
 fn check_format(dir: &Path) -> Result<(), DataDirError> {
@@ -103,17 +222,17 @@ fn check_format(dir: &Path) -> Result<(), DataDirError> {
             }) {
                 return Err(DataDirError::Foreign(dir.to_owned()));
             }
-            write_format(dir, &path).map_err(failed)
+            write_whole(dir, &path, FORMAT).map_err(failed)
         }
         Err(error) => Err(failed(error)),
     }
 }
 
 /// Whole and durable, or not there: a crash must not leave a file that says half of it.
-fn write_format(dir: &Path, path: &Path) -> io::Result<()> {
-    let new = dir.join("LOCK.FORMAT");
+fn write_whole(dir: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let new = dir.join("LOCK.new");
     let mut file = File::create(&new)?;
-    writeln!(file, "{FORMAT}")?;
+    writeln!(file, "{text}")?;
     file.sync_all()?;
     fs::rename(&new, path)?;
     File::open(dir)?.sync_all()
@@ -163,8 +282,37 @@ mod tests {
         drop(DataDir::open(dir.path()).unwrap());
         fs::create_dir_all(dir.path().join("outgoing/x")).unwrap();
         // A crash between creating and renaming FORMAT.
-        fs::write(dir.path().join("LOCK.FORMAT"), "ch").unwrap();
+        fs::write(dir.path().join("LOCK.new"), "ch").unwrap();
         drop(DataDir::open(dir.path()).unwrap());
         assert!(!dir.path().join("outgoing").exists());
+    }
+    #[test]
+    fn what_is_unfinished_does_not_start_and_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new");
+        let begun = DataDir::begin_empty(&path, "try again").unwrap();
+        fs::create_dir(path.join("state")).unwrap();
+        drop(begun);
+        let error = DataDir::open(&path).unwrap_err();
+        assert!(error.to_string().contains("try again"), "{error}");
+        assert!(matches!(
+            DataDir::begin_empty(&path, "again"),
+            Err(DataDirError::NotEmpty(_))
+        ));
+        let existing = DataDir::existing(&path).unwrap();
+        assert_eq!(existing.unfinished(), Some("try again"));
+        existing.finish().unwrap();
+        drop(existing);
+        DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_directory_without_a_node_is_not_looked_into() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            DataDir::existing(dir.path()),
+            Err(DataDirError::NotOurs(_))
+        ));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

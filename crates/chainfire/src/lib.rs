@@ -17,6 +17,7 @@
 //! * [`config`]: every setting, its unit and default.
 //! * [`run`]: `start(config) -> Running`, used by `main` and by tests.
 //! * [`app`]: what can be asked of the store, whoever asks.
+//! * [`offline`]: backups, and what is done to a node that does not run.
 //! * [`etcd`]: etcd's gRPC services and HTTP paths; `gateway`: the same services for JSON.
 
 pub mod app;
@@ -25,5 +26,6 @@ pub mod data_dir;
 pub mod etcd;
 mod gateway;
 pub mod native;
+pub mod offline;
 pub mod rest;
 pub mod run;

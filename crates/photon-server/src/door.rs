@@ -9,7 +9,7 @@
 mod gate;
 mod record;
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -18,7 +18,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
-use futures::FutureExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use http_body_util::Limited;
 use jiff::Timestamp;
@@ -38,6 +38,9 @@ use record::Record;
 
 /// Paths that answer without a credential, and also when everything else is shed.
 const OPEN_PATHS: &[&str] = &["/health", "/livez", "/readyz"];
+
+/// The largest refused body that is read to its end.
+const LINGER_BYTES: u64 = 64 << 20;
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -145,6 +148,9 @@ impl Door {
         let (mut parts, body) = request.into_parts();
         let has_body = !hyper::body::Body::is_end_stream(&body);
         if let Err(error) = self.check(&parts, has_body) {
+            if error.code() == Code::PAYLOAD_TOO_LARGE {
+                linger(&parts.headers, body, self.limits.header_timeout()).await;
+            }
             return refuse(error);
         }
         match self.identify(&parts, open).await {
@@ -304,6 +310,20 @@ fn with_headers(mut response: Response, handler: &HeaderMap) -> Response {
         }
     }
     response
+}
+
+/// Reads a refused body and throws it away: a connection that is closed while its client still sends breaks,
+/// and the answer is lost with it. Bodies beyond any mistake, and clients that wait to be told to send, are
+/// answered at once.
+async fn linger(headers: &HeaderMap, body: Body, patience: Duration) {
+    let announced = content_length(headers).unwrap_or_default();
+    if announced > LINGER_BYTES || headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let mut chunks = body.into_data_stream();
+    let discard = async { while let Some(Ok(_)) = chunks.next().await {} };
+    // Whoever takes longer loses the answer.
+    let _read = tokio::time::timeout(patience, discard).await;
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

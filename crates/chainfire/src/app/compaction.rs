@@ -41,9 +41,12 @@ impl Notes {
 
 /// Runs for the life of the node; acts only while it leads.
 pub(super) async fn compact_while_leading(app: Arc<App>) {
-    let Some(retention) = app.config.history_retention() else {
-        return;
-    };
+    if let Some(retention) = app.config.history_retention() {
+        compact_older_than(app, retention).await;
+    }
+}
+
+async fn compact_older_than(app: Arc<App>, retention: Duration) {
     let mut notes = Notes::default();
     let mut tick = tokio::time::interval(retention / NOTES_PER_RETENTION);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -76,7 +79,16 @@ pub(super) async fn compact_while_leading(app: Arc<App>) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use photon_proto::etcdserverpb::{PutRequest, RangeRequest};
+    use photon_testkit::poll::eventually_true;
+
     use super::*;
+    use crate::{
+        config::Config,
+        run::{self, Sockets},
+    };
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -105,5 +117,57 @@ mod tests {
             notes.add(start + HOUR * hour, 7);
             assert_eq!(notes.take_older(start + HOUR * hour, 24 * HOUR), None);
         }
+    }
+
+    /// With hours of retention by the configuration, and fractions of a second here: what is old goes by itself, and
+    /// an idle store keeps what it has.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_leader_gives_up_old_history() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::new(dir.path().join("data"));
+        for address in [
+            &mut config.rest.address,
+            &mut config.grpc.address,
+            &mut config.peer.address,
+        ] {
+            address.set_port(0);
+        }
+        let node = run::start(config, Sockets::default()).await.unwrap();
+        let app = Arc::clone(node.app());
+        assert_eq!(app.config.history_retention(), Some(24 * HOUR));
+        app.spawn(compact_older_than(
+            Arc::clone(&app),
+            Duration::from_millis(240),
+        ));
+        let caller = Caller::SYSTEM;
+        let put = |value: i32| PutRequest {
+            key: "k".into(),
+            value: value.to_string().into(),
+            ..PutRequest::default()
+        };
+        let first = app.put(&caller, put(0)).await.unwrap();
+        let first = first.header.unwrap().revision;
+        // One write after the other: a revision ages once it has been replaced.
+        let compacted = eventually_true("old history goes", Duration::from_secs(30), || async {
+            app.put(&caller, put(1)).await.unwrap();
+            app.engine.compacted() >= first
+        });
+        compacted.await.unwrap();
+        let newest = app.engine.revision();
+        let read = |revision| {
+            app.range(
+                &caller,
+                RangeRequest {
+                    key: "k".into(),
+                    revision,
+                    ..RangeRequest::default()
+                },
+            )
+        };
+        let refused = read(first - 1).await.unwrap_err();
+        assert_eq!(refused, EtcdError::COMPACTED);
+        assert_eq!(read(newest).await.unwrap().kvs.len(), 1);
+        assert!(app.engine.compacted() < newest);
+        node.stop().await;
     }
 }

@@ -93,6 +93,9 @@ impl App {
         caller: &Caller,
         request: TxnRequest,
     ) -> Result<TxnResponse, EtcdError> {
+        if is_deeper_than(&request, MAX_NESTING) {
+            return Err(EtcdError::TOO_MANY_OPS);
+        }
         self.engine.check_txn(&request)?;
         if Engine::is_read_only(&request) {
             return self.read_txn(caller, request).await;
@@ -150,6 +153,18 @@ impl App {
             header: Some(self.header_of(&applied)),
         })
     }
+}
+
+/// Transactions within transactions, at most. Each adds two messages to the depth of the command, of its reply and of
+/// the answer, and protobuf decoders follow a hundred: what goes into the log must come out of it.
+const MAX_NESTING: usize = 32;
+
+fn is_deeper_than(request: &TxnRequest, levels: usize) -> bool {
+    let mut branches = request.success.iter().chain(&request.failure);
+    branches.any(|op| match &op.request {
+        Some(Request::RequestTxn(nested)) => levels == 0 || is_deeper_than(nested, levels - 1),
+        _ => false,
+    })
 }
 
 /// Whether reading it costs no more than serving another request meanwhile would.

@@ -2,6 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
+use chainfire_engine::EtcdError;
 use futures::{Stream, stream};
 use photon_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
@@ -47,7 +48,12 @@ impl Lease for LeaseDoor {
         let answers = stream::try_unfold(
             (app, caller, requests),
             async |(app, caller, mut requests)| {
-                let Some(LeaseKeepAliveRequest { id }) = requests.message().await? else {
+                let request = tokio::select! {
+                    // A client that keeps its stream open must not hold up the drain.
+                    () = app.stopping().cancelled() => return Err(refuse(EtcdError::STOPPED)),
+                    request = requests.message() => request?,
+                };
+                let Some(LeaseKeepAliveRequest { id }) = request else {
                     return Ok(None);
                 };
                 let caller = app.renewed(&caller).map_err(refuse)?;

@@ -27,6 +27,7 @@ use photon_proto::{
     v3electionpb::election_server::ElectionServer,
     v3lockpb::lock_server::LockServer,
 };
+use photon_server::grpc::SaysTooLarge;
 use tonic::service::Routes;
 
 use crate::app::App;
@@ -55,9 +56,11 @@ pub fn grpc(app: &Arc<App>) -> Routes {
     let limit = app.config().limits.request_bytes + GRPC_OVERHEAD;
     macro_rules! service {
         ($server:ident, $door:expr) => {
-            $server::new($door(Arc::clone(app)))
-                .max_decoding_message_size(limit)
-                .max_encoding_message_size(usize::MAX)
+            SaysTooLarge(
+                $server::new($door(Arc::clone(app)))
+                    .max_decoding_message_size(limit)
+                    .max_encoding_message_size(usize::MAX),
+            )
         };
     }
     Routes::new(service!(KvServer, kv::KvDoor))

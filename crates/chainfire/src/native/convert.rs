@@ -19,7 +19,7 @@ use photon_proto::{
 };
 use photon_raft as raft;
 
-use crate::rest::encoding;
+use crate::rest::{encoding, scan::check_revision};
 
 /// A key as native messages show it, with the store's revision when it was read.
 pub(super) fn item(kv: KeyValue, revision: i64) -> GetResponse {
@@ -49,13 +49,14 @@ fn wire(encoding: encoding::Encoding) -> Encoding {
 }
 
 /// The one key of a read, if it exists.
-pub(super) fn read(request: GetWithRequest) -> etcd::RangeRequest {
-    etcd::RangeRequest {
+pub(super) fn read(request: GetWithRequest) -> Result<etcd::RangeRequest, Error> {
+    check_revision(request.revision)?;
+    Ok(etcd::RangeRequest {
         key: request.key.into(),
         revision: request.revision,
         serializable: request.stale,
         ..etcd::RangeRequest::default()
-    }
+    })
 }
 
 pub(super) fn put(request: PutRequest) -> Result<etcd::PutRequest, Error> {
@@ -108,7 +109,11 @@ pub(super) fn txn(request: TxnRequest) -> Result<etcd::TxnRequest, Error> {
 
 fn compare(compare: Compare) -> Result<etcd::Compare, Error> {
     let number = compare.number;
-    let (target, expected) = match compare.target() {
+    let known =
+        |field: &str| Error::validation(field, "known", format!("{field} is not a known one"));
+    let target = Target::try_from(compare.target).map_err(|_| known("target"))?;
+    let operator = Operator::try_from(compare.operator).map_err(|_| known("operator"))?;
+    let (target, expected) = match target {
         Target::Value => (
             CompareTarget::Value,
             TargetUnion::Value(compare.value.clone().into()),
@@ -119,7 +124,7 @@ fn compare(compare: Compare) -> Result<etcd::Compare, Error> {
         Target::Lease => (CompareTarget::Lease, TargetUnion::Lease(number)),
         Target::Unspecified => return Err(Error::required("target")),
     };
-    let result = match compare.operator() {
+    let result = match operator {
         Operator::Unspecified | Operator::Equal => CompareResult::Equal,
         Operator::NotEqual => CompareResult::NotEqual,
         Operator::Greater => CompareResult::Greater,
@@ -138,7 +143,7 @@ fn op(op: TxnOp) -> Result<RequestOp, Error> {
     let request = match op.op {
         Some(txn_op::Op::Put(request)) => Request::RequestPut(put(request)?),
         Some(txn_op::Op::Delete(request)) => Request::RequestDeleteRange(delete(request)),
-        Some(txn_op::Op::Get(request)) => Request::RequestRange(read(request)),
+        Some(txn_op::Op::Get(request)) => Request::RequestRange(read(request)?),
         None => return Err(Error::required("op")),
     };
     Ok(RequestOp {
@@ -242,6 +247,15 @@ mod tests {
         assert_eq!(
             compare(Compare::default()).unwrap_err().details().unwrap()["field"],
             "target"
+        );
+        let strange = Compare {
+            target: Target::Version.into(),
+            operator: 99,
+            ..Compare::default()
+        };
+        assert_eq!(
+            compare(strange).unwrap_err().details().unwrap()["field"],
+            "operator"
         );
     }
 }

@@ -27,7 +27,7 @@ use photon_proto::{
         chain_fire_server::{ChainFire, ChainFireServer},
     },
 };
-use photon_server::Peer;
+use photon_server::{Peer, grpc::SaysTooLarge};
 use tonic::{Request, Response, Status, metadata::AsciiMetadataValue};
 
 use self::{
@@ -52,9 +52,9 @@ pub struct Native {
 }
 
 /// The service, for the client port.
-pub fn service(app: Arc<App>) -> ChainFireServer<Native> {
+pub fn service(app: Arc<App>) -> SaysTooLarge<ChainFireServer<Native>> {
     let limit = app.config().limits.request_bytes + FRAMING_BYTES;
-    ChainFireServer::new(Native { app }).max_decoding_message_size(limit)
+    SaysTooLarge(ChainFireServer::new(Native { app }).max_decoding_message_size(limit))
 }
 
 /// What a request may be larger than the store takes, so that the store refuses it in its own words.
@@ -76,7 +76,7 @@ impl Native {
         let key = request.key.clone();
         let found = self
             .app
-            .range(caller, convert::read(request))
+            .range(caller, convert::read(request)?)
             .await
             .map_err(from_etcd)?;
         let revision = revision(found.header.as_ref());
@@ -328,6 +328,13 @@ impl ChainFire for Native {
                 revision: up_to,
                 physical,
             } = message;
+            if up_to < 1 {
+                return Err(Error::validation(
+                    "revision",
+                    "minimum",
+                    "revision is at least 1",
+                ));
+            }
             let request = CompactionRequest {
                 revision: up_to,
                 physical,

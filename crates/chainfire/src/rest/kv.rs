@@ -16,7 +16,7 @@ use super::{
     item::Item,
     key::{Action, key_and_action_of, key_of},
     openapi::{Envelope, Failure},
-    scan::{self, Span, scan},
+    scan::{self, Span, check_revision, scan},
 };
 use crate::app::{App, Caller};
 
@@ -129,9 +129,11 @@ pub(super) async fn get(
     Query(query): Query<GetQuery>,
 ) -> RestResult<Item> {
     let key = key_of(&uri)?;
+    let revision = query.revision.unwrap_or_default();
+    check_revision(revision)?;
     let request = RangeRequest {
         key: key.clone().into(),
-        revision: query.revision.unwrap_or_default(),
+        revision,
         serializable: query.consistency == Consistency::Stale,
         ..RangeRequest::default()
     };

@@ -156,6 +156,7 @@ struct Position {
 /// that it reads; what any read may answer.
 pub(crate) async fn scan(app: &App, caller: &Caller, query: Query) -> Result<Page, Error> {
     check_limit(query.limit)?;
+    check_revision(query.revision)?;
     let position = query
         .page_token
         .as_deref()
@@ -227,6 +228,21 @@ pub(crate) async fn scan(app: &App, caller: &Caller, query: Query) -> Result<Pag
             (piece / 2).max(1)
         };
     }
+}
+
+/// etcd takes a negative revision for the newest; here it is a mistake. 0 is the newest.
+///
+/// # Errors
+/// A validation error on `revision`.
+pub(crate) fn check_revision(revision: i64) -> Result<(), Error> {
+    if revision < 0 {
+        return Err(Error::validation(
+            "revision",
+            "minimum",
+            "revision is at least 0",
+        ));
+    }
+    Ok(())
 }
 
 fn check_limit(limit: Option<usize>) -> Result<(), Error> {

@@ -93,11 +93,7 @@ async fn one_holds_a_lock_whichever_member_it_asks() {
     while let Some(done) = tasks.join_next().await {
         done.unwrap();
     }
-    for node in nodes {
-        let t0 = std::time::Instant::now();
-        node.stop().await;
-        eprintln!("T stop {:?}", t0.elapsed());
-    }
+    futures::future::join_all(nodes.into_iter().map(Node::stop)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

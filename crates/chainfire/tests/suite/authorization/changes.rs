@@ -361,6 +361,30 @@ async fn rights_outlive_a_restart_and_tokens_are_asked_for_again() {
     node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_are_in_snapshots() {
+    let node = Guarded::start().await.restored().await;
+    for door in Door::of(&node, "alice").await {
+        for (ask, expected) in [(Ask::Get("/a/1"), Allowed), (Ask::Get("/c/1"), Denied)] {
+            assert_eq!(
+                door.ask(ask).await,
+                Some(expected),
+                "{}: {ask:?}",
+                door.name
+            );
+        }
+    }
+    for door in Door::by_certificate(&node, None) {
+        assert_eq!(
+            door.ask(Ask::Get("/a/1")).await,
+            Some(Nobody),
+            "{}",
+            door.name
+        );
+    }
+    node.stop().await;
+}
+
 /// Passwords are slow to check by design; nobody else waits for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn logins_block_nobody() {

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::Path};
 
 use chainfire::{
     config::{Config, PeerTlsFiles},
+    offline::{Restore, restore},
     run::{self, Running, Sockets},
 };
 use photon_proto::{
@@ -14,6 +15,7 @@ use photon_proto::{
         auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
     },
 };
+use photon_raft::Member;
 use photon_server::{Mode, TlsConfig};
 use photon_testkit::{TestPki, pki::Files, scratch::Scratch};
 use tonic::{
@@ -202,12 +204,46 @@ impl Guarded {
         }
     }
 
-    pub(super) async fn stop(self) {
-        self.running.stop().await;
+    /// Stops it for good, and starts another from a copy of it, taken over REST by root.
+    pub(super) async fn restored(self) -> Self {
+        let url = format!("{}/api/v1/snapshot", self.rest_url());
+        let copy = self.http(Some("root")).get(url).send().await.unwrap();
+        let file = self.dir.path().join("copy");
+        std::fs::write(&file, copy.bytes().await.unwrap()).unwrap();
+        let Self {
+            running,
+            pki,
+            mut config,
+            dir,
+        } = self;
+        running.stop().await;
+        config.data_dir = dir.path().join("restored");
+        let plan = Restore {
+            file,
+            data_dir: config.data_dir.clone(),
+            member: Member {
+                node_id: 1,
+                peer_address: "127.0.0.1:2380".to_owned(),
+                ..Member::default()
+            },
+            bump: 1_000_000,
+        };
+        tokio::task::spawn_blocking(move || restore(&plan).unwrap())
+            .await
+            .unwrap();
+        let running = run::start(config.clone(), Sockets::default())
+            .await
+            .unwrap();
+        Self {
+            running,
+            pki,
+            config,
+            dir,
+        }
     }
 
-    pub(super) fn running(&self) -> &Running {
-        &self.running
+    pub(super) async fn stop(self) {
+        self.running.stop().await;
     }
 
     pub(super) fn peer_address(&self) -> SocketAddr {

@@ -54,7 +54,7 @@ fn watcher_difference(etcd: &Seen, ours: &Seen, tally: &mut Tally) -> Option<Str
     }
     // Each allowed difference alone, then both.
     let mut excused = ours.clone();
-    for entries in [&WATCH_ALLOWED[..1], &WATCH_ALLOWED[1..], &WATCH_ALLOWED[..]] {
+    for entries in [&WATCH_ALLOWED[..1], &WATCH_ALLOWED[1..], WATCH_ALLOWED] {
         excused.clone_from(ours);
         for entry in entries {
             (entry.excuse)(&mut excused);

@@ -139,6 +139,48 @@ async fn members_status_and_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_space_alarm_is_raised_shown_and_disarmed() {
+    let node = Node::start_with(|config| config.quota_bytes = 1 << 20).await;
+    let value = "v".repeat(100 << 10);
+    let mut refusal = None;
+    for n in 0..20 {
+        let output = etcdctl(&node, &["put", &format!("q/{n}"), &value]);
+        let output = soon("etcdctl", { output }.output()).await.unwrap();
+        if !output.status.success() {
+            refusal = Some(String::from_utf8(output.stderr).unwrap());
+            break;
+        }
+    }
+    let refusal = refusal.expect("the quota is noticed");
+    assert!(
+        refusal.contains("etcdserver: mvcc: database space exceeded"),
+        "{refusal}"
+    );
+    assert_eq!(
+        run(&node, &["alarm", "list"]).await,
+        "memberID:1 alarm:NOSPACE \n"
+    );
+    // Disarmed without making room, it is raised again by the next write.
+    run(&node, &["alarm", "disarm"]).await;
+    assert_eq!(run(&node, &["alarm", "list"]).await, "");
+    fail(&node, &["put", "q", "v"]).await;
+    assert_ne!(run(&node, &["alarm", "list"]).await, "");
+    run(&node, &["del", "q/", "--prefix"]).await;
+    let status = run(&node, &["endpoint", "status", "--write-out=json"]).await;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let revision = status[0]["Status"]["header"]["revision"].to_string();
+    run(&node, &["compact", &revision, "--physical"]).await;
+    run(&node, &["defrag"]).await;
+    assert_eq!(
+        run(&node, &["alarm", "disarm"]).await,
+        "memberID:1 alarm:NOSPACE \n"
+    );
+    assert_eq!(run(&node, &["put", "q", "v"]).await, "OK\n");
+    assert_eq!(run(&node, &["alarm", "list"]).await, "");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn authentication() {
     let node = Node::start().await;
     for args in [
