@@ -66,7 +66,10 @@ impl App {
                 pieces,
                 piece: Vec::with_capacity(CHUNK),
             };
-            if let Err(error) = archive.write(&mut sink).and_then(|()| sink.flush()) {
+            let written = archive.write(&mut sink).and_then(|()| sink.flush());
+            // Before the reader is told that this was all.
+            drop(archive);
+            if let Err(error) = written {
                 // Nobody hears it when it is the reader who went away.
                 let _heard = sink.pieces.blocking_send(Err(error));
             }
