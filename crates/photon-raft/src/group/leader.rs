@@ -95,8 +95,9 @@ impl<S: StateMachine> Search<'_, S> {
 
     /// Until something changes, for a short while.
     async fn wait(&self) {
-        let mut metrics = self.shared.raft.metrics();
-        let news = tokio::time::timeout(RETRY, metrics.changed());
+        // Not openraft's own receiver: a copy of it takes everything up to now for news, at once.
+        let mut status = self.shared.status.subscribe();
+        let news = tokio::time::timeout(RETRY, status.changed());
         // Each way out leads to another look.
         drop(tokio::time::timeout_at(self.deadline, news).await);
     }
