@@ -26,7 +26,7 @@ use crate::{
 const BOOTSTRAP_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long a restarted node applies what it knows to be committed before it serves.
-const RECOVER_WITHIN: Duration = Duration::from_secs(30);
+const RECOVER_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long handing leadership over may delay a stop.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(3);

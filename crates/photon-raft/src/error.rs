@@ -54,6 +54,9 @@ pub enum Error {
     /// A membership change is under way.
     #[error("another membership change is in progress")]
     ChangeInProgress,
+    /// Too few of those who would be voters then answer.
+    #[error("the change is refused: a majority of the voters after it does not answer")]
+    Unhealthy,
     /// A group keeps at least one voter.
     #[error("the last voter cannot be removed")]
     LastVoter,

@@ -82,6 +82,7 @@ fn put_error(error: &Error, failure: &mut Failure) -> Kind {
             Kind::DuplicateMember
         }
         Error::ChangeInProgress => Kind::ChangeInProgress,
+        Error::Unhealthy => Kind::Unhealthy,
         Error::LastVoter => Kind::LastVoter,
         Error::IdentityMismatch {
             address,
@@ -127,6 +128,7 @@ pub(crate) fn get_refusal(failure: Failure) -> Refusal {
         Kind::DuplicatePeer => Error::DuplicatePeer(failure.text),
         Kind::DuplicateMember => Error::DuplicateMember(failure.node_id),
         Kind::ChangeInProgress => Error::ChangeInProgress,
+        Kind::Unhealthy => Error::Unhealthy,
         Kind::LastVoter => Error::LastVoter,
         Kind::IdentityMismatch => Error::IdentityMismatch {
             address: failure.text,
@@ -179,6 +181,7 @@ mod tests {
             Error::DuplicatePeer(text()),
             Error::DuplicateMember(4),
             Error::ChangeInProgress,
+            Error::Unhealthy,
             Error::LastVoter,
             Error::IdentityMismatch {
                 address: text(),

@@ -262,7 +262,7 @@ fn from_membership(error: &Error) -> EtcdError {
         Error::DuplicatePeer(_) => EtcdError::PEER_URL_EXIST,
         Error::DuplicateMember(_) => EtcdError::MEMBER_EXIST,
         Error::LastVoter => EtcdError::MEMBER_NOT_ENOUGH_STARTED,
-        Error::ChangeInProgress => EtcdError::UNHEALTHY,
+        Error::ChangeInProgress | Error::Unhealthy => EtcdError::UNHEALTHY,
         Error::IdentityMismatch { .. } | Error::Unreachable { .. } | Error::Invalid(_) => {
             refused(error.to_string())
         }

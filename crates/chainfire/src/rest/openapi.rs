@@ -94,6 +94,7 @@ pub(super) enum Failure {
         watch::watch,
         maintenance::compact, maintenance::snapshot,
     ),
+    components(schemas(ErrorEnvelope, ErrorBody, Meta)),
     tags(
         (name = "kv", description = "Keys and values"),
         (name = "watch", description = "Changes as they happen"),

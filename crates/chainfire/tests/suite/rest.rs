@@ -857,6 +857,14 @@ fn the_openapi_file_is_what_the_code_says() {
     }
     let kept = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(says.starts_with("openapi: 3.1"), "not OpenAPI 3.1");
+    let document = serde_json::to_value(chainfire::rest::openapi()).unwrap();
+    for part in says.split("'#/components/schemas/").skip(1) {
+        let name = part.split('\'').next().unwrap();
+        assert!(
+            document["components"]["schemas"].get(name).is_some(),
+            "{name} is referred to and not there"
+        );
+    }
     assert!(
         kept == says,
         "docs/api/openapi/chainfire.yaml differs from the code: run this test with UPDATE_OPENAPI=1"

@@ -3,11 +3,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use openraft::{
-    ChangeMembers,
+    ChangeMembers, Instant as _,
     async_runtime::watch::WatchReceiver,
     errors::{ChangeMembershipError, RaftError},
     type_config::alias::CommittedLeaderIdOf,
@@ -26,6 +27,8 @@ use crate::{
 
 /// A promoted learner holds at least this share of the leader's log, in percent.
 const CAUGHT_UP: u64 = 90;
+/// How often a leader looks whether a change was left unfinished.
+const FINISH: Duration = Duration::from_secs(1);
 /// How long a new member may take to say who it is.
 const IDENTIFY: Duration = Duration::from_secs(3);
 
@@ -188,6 +191,9 @@ impl<S: StateMachine> Shared<S> {
             }
             Change::Promote(node_id) => {
                 self.check_caught_up(node_id)?;
+                let mut voters: BTreeSet<_> = self.membership().voter_ids().collect();
+                voters.insert(node_id);
+                self.check_answering(&voters)?;
                 self.commit(
                     ChangeMembers::AddVoterIds(BTreeSet::from([node_id])),
                     deadline,
@@ -206,6 +212,8 @@ impl<S: StateMachine> Shared<S> {
                 if membership.voter_ids().count() == 1 {
                     return Err(Error::LastVoter.into());
                 }
+                let stay = membership.voter_ids().filter(|id| *id != node_id).collect();
+                self.check_answering(&stay)?;
                 self.commit(ChangeMembers::RemoveVoters(ids), deadline)
                     .await
             }
@@ -226,19 +234,61 @@ impl<S: StateMachine> Shared<S> {
             .clone()
     }
 
+    /// openraft makes a change of voters in two steps, driven by one future: dropped between them, two
+    /// configurations would stay in force. So the change runs in a task, and only the waiting ends at the deadline.
     async fn commit(
         &self,
         change: ChangeMembers<NodeId, Node>,
         deadline: Instant,
     ) -> Attempt<Changed> {
-        match tokio::time::timeout_at(deadline, self.raft.change_membership(change, false)).await {
-            Ok(Ok(done)) => Ok(Changed {
+        let raft = self.raft.clone();
+        let made = tokio::spawn(async move { raft.change_membership(change, false).await });
+        match tokio::time::timeout_at(deadline, made).await {
+            Ok(Ok(Ok(done))) => Ok(Changed {
                 index: done.log_id.index,
                 term: done.log_id.leader_id.term,
                 member: None,
             }),
-            Ok(Err(RaftError::APIError(error))) => Err(super::refused(error)),
-            Ok(Err(RaftError::Fatal(_))) | Err(_) => Err(Error::Unknown.into()),
+            Ok(Ok(Err(RaftError::APIError(error)))) => Err(super::refused(error)),
+            Ok(Ok(Err(RaftError::Fatal(_))) | Err(_)) | Err(_) => Err(Error::Unknown.into()),
+        }
+    }
+
+    /// Makes the second step of a change whose leader did not live to make it. Runs as long as the group.
+    pub(super) async fn finish_changes(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(FINISH).await;
+            if !self.leads() || self.membership().get_joint_config().len() < 2 {
+                continue;
+            }
+            // Adding nobody leads from both configurations to the newer one. One under way refuses this.
+            let nobody = ChangeMembers::AddVoterIds(BTreeSet::new());
+            let deadline = Instant::now() + FINISH * 10;
+            match self.commit(nobody, deadline).await {
+                Ok(done) => tracing::info!(index = done.index, "finished a membership change"),
+                Err(_) => tracing::debug!("a membership change is not finished yet"),
+            }
+        }
+    }
+
+    /// Whether a majority of `voters` answered lately, so that making them the voters costs no quorum. etcd's
+    /// strict check of a reconfiguration.
+    fn check_answering(&self, voters: &BTreeSet<NodeId>) -> Attempt<()> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let lately = self.config.election_max * 2;
+        let answered = |id: &NodeId| {
+            *id == self.config.node_id
+                || metrics
+                    .heartbeat
+                    .as_ref()
+                    .and_then(|heard| heard.get(id).copied().flatten())
+                    .is_some_and(|at| at.elapsed() < lately)
+        };
+        if voters.iter().filter(|id| answered(id)).count() > voters.len() / 2 {
+            Ok(())
+        } else {
+            Err(Error::Unhealthy.into())
         }
     }
 

@@ -204,6 +204,7 @@ impl<S: StateMachine> Group<S> {
         }
         shared.spawn(Shared::follow_status);
         shared.spawn(Shared::flush_on_bytes);
+        shared.spawn(Shared::finish_changes);
         shared.spawn(|shared| forward::run(shared, forward_inbox));
         shared.spawn(|shared| read::run_local(shared, read_inboxes.local));
         shared.spawn(|shared| read::run_remote(shared, read_inboxes.remote));

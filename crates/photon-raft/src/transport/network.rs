@@ -34,6 +34,9 @@ use crate::{
 
 /// Opening a log stream to a peer that is there takes a round trip, and a connection at first.
 const OPEN_STREAM: Duration = Duration::from_secs(2);
+/// Rest after a log stream failed: openraft only backs off when it polls the requests, and a peer that is down
+/// refuses before that.
+const REOPEN_STREAM: Duration = Duration::from_millis(100);
 /// A vote that comes later than this is of no use.
 const VOTE: Duration = Duration::from_millis(500);
 /// How long a follower may take to install what it received.
@@ -261,14 +264,28 @@ impl RaftNetworkV2<TypeConfig> for Network {
             return stream_append_sequential(self, input, option);
         }
         async move {
-            let mut client = self.client(self.class)?;
-            let request = self.request(input.map(|request| codec::put_append(&request)))?;
-            let replies = with_deadline(Instant::now() + OPEN_STREAM, client.append(request))
-                .await
-                .map_err(failed)?;
-            let replies = replies.into_inner().map(|reply| match reply {
-                Ok(reply) => codec::get_append_reply(reply).map_err(garbled),
-                Err(status) => Err(failed(status)),
+            let opened = async {
+                let mut client = self.client(self.class)?;
+                let request = self.request(input.map(|request| codec::put_append(&request)))?;
+                with_deadline(Instant::now() + OPEN_STREAM, client.append(request))
+                    .await
+                    .map_err(failed)
+            };
+            let replies = match opened.await {
+                Ok(replies) => replies,
+                Err(error) => {
+                    tokio::time::sleep(REOPEN_STREAM).await;
+                    return Err(error);
+                }
+            };
+            let replies = replies.into_inner().then(|reply| async {
+                match reply {
+                    Ok(reply) => codec::get_append_reply(reply).map_err(garbled),
+                    Err(status) => {
+                        tokio::time::sleep(REOPEN_STREAM).await;
+                        Err(failed(status))
+                    }
+                }
             });
             Ok(replies.boxed() as BoxStream<'s, _>)
         }

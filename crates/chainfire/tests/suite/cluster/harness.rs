@@ -115,9 +115,14 @@ impl Cluster {
         Ok(())
     }
 
+    /// Where the node's log is.
+    pub(super) fn log_file(&self, node: usize) -> PathBuf {
+        self.nodes[node].log()
+    }
+
     /// What the node's log ends with.
     pub(super) fn log(&self, node: usize) -> String {
-        photon_testkit::process::log_tail(&self.nodes[node].log())
+        photon_testkit::process::log_tail(&self.log_file(node))
     }
 
     fn address(&self, node: usize) -> Ipv4Addr {

@@ -1,6 +1,6 @@
 //! Members come and go under load.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Mutex;
 
@@ -108,4 +108,41 @@ async fn an_address_that_does_not_answer_costs_no_quorum() -> anyhow::Result<()>
             == 2
     );
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_would_cost_the_quorum_is_refused() -> anyhow::Result<()> {
+    let name = "a_removal_that_would_cost_the_quorum_is_refused";
+    let Some(mut cluster) = Cluster::start(name, 3, 3, &Settings::default()).await? else {
+        return Ok(());
+    };
+    let leader = cluster.leader().await?;
+    let (dead, healthy) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.kill(dead)?;
+    cluster.serving(leader, HEALING).await?;
+    // The leader notices within two elections that the dead one is silent.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let removal = cluster
+        .client(leader)
+        .await?
+        .member_remove(healthy as u64 + 1)
+        .await;
+    let refused = removal
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
+    anyhow::ensure!(refused.contains("unhealthy cluster"), "{refused}");
+    cluster.serving(leader, HEALING).await?;
+    cluster.serving(healthy, HEALING).await?;
+    // A dead member is neither shouted about nor does it end the cluster when it dies again.
+    let log = std::fs::metadata(cluster.log_file(leader))?.len();
+    anyhow::ensure!(
+        log < 1 << 20,
+        "the leader logged {log} bytes about one dead member"
+    );
+    cluster.launch(dead)?;
+    cluster.all_serving(PATIENCE).await?;
+    cluster.kill(dead)?;
+    cluster.serving(leader, HEALING).await?;
+    cluster.serving(healthy, HEALING).await
 }
