@@ -15,7 +15,7 @@ use crate::{Description, Leaf, LeafRequest, PkiError, Purpose, SubjectName, desc
 /// How long a root is valid: ten years.
 const LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Clocks of different hosts may differ by this much.
-const BACKDATE: Duration = Duration::from_secs(5 * 60);
+const BACKDATE: Duration = Duration::from_secs(2 * 3600);
 
 const CERTIFICATE: &str = "ca.crt";
 const KEY: &str = "ca.key";
