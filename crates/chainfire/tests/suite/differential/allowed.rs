@@ -93,6 +93,20 @@ pub(crate) const WATCH_ALLOWED: &[WatchAllowed] = &[
     },
 ];
 
+/// The allowed difference that depends on both sides: its name and reason.
+pub(crate) const LAGGING: (&str, &str) = (
+    "a watch that had not caught up when its start was compacted goes on",
+    "etcd looks after watchers of the past every 100 ms and cancels those that a compaction overtook meanwhile; \
+     ChainFire catches them up at once, so there is nothing to cancel",
+);
+
+/// Whether etcd cancelled this watcher as compacted and ours went on from the same events.
+pub(crate) fn is_lagging(etcd: &Seen, ours: &Seen) -> bool {
+    let overtaken =
+        matches!(&etcd.cancelled, Some((compacted, reason)) if *compacted > 0 && reason.is_empty());
+    overtaken && ours.cancelled.is_none() && ours.events.starts_with(&etcd.events)
+}
+
 fn revision(event: &Event) -> Option<i64> {
     event.kv.as_ref().map(|kv| kv.mod_revision)
 }

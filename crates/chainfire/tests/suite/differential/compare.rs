@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::allowed::{ALLOWED, Allowed, WATCH_ALLOWED};
+use super::allowed::{ALLOWED, Allowed, LAGGING, WATCH_ALLOWED, is_lagging};
 use super::op::Op;
 use super::session::{Outcome, Transcript};
 use super::watching::Seen;
@@ -50,6 +50,10 @@ fn allowed(op: &Op, etcd: &Outcome, ours: &Outcome) -> Option<&'static Allowed> 
 
 fn watcher_difference(etcd: &Seen, ours: &Seen, tally: &mut Tally) -> Option<String> {
     if etcd == ours {
+        return None;
+    }
+    if is_lagging(etcd, ours) {
+        *tally.entry(LAGGING.0).or_default() += 1;
         return None;
     }
     // Each allowed difference alone, then both.
