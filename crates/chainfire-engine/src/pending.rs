@@ -215,7 +215,8 @@ impl<'s> Pending<'s> {
         self.record(key, newest.before, rev, None);
         let mut event = codec::delete_event(key.clone(), rev.main);
         if self.wants_previous {
-            event.prev_kv = newest.pair(key);
+            // What the same transaction put is not what was before it: then history is asked.
+            event.prev_kv = newest.pair(key).filter(|pair| pair.mod_revision < rev.main);
         }
         self.open.push(Arc::new(event));
     }
