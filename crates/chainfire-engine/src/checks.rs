@@ -164,6 +164,19 @@ pub(crate) fn is_read_only(request: &TxnRequest) -> bool {
         })
 }
 
+/// Whether all comparisons and operations, at any depth, are of single keys.
+pub(crate) fn is_of_points(request: &TxnRequest) -> bool {
+    let compared = request.compare.iter().all(|one| one.range_end.is_empty());
+    let mut operations = request.success.iter().chain(&request.failure);
+    compared
+        && operations.all(|op| match &op.request {
+            Some(request_op::Request::RequestRange(range)) => range.range_end.is_empty(),
+            Some(request_op::Request::RequestDeleteRange(range)) => range.range_end.is_empty(),
+            Some(request_op::Request::RequestTxn(nested)) => is_of_points(nested),
+            Some(request_op::Request::RequestPut(_)) | None => true,
+        })
+}
+
 /// Whether a branch, at any depth, puts: such a transaction needs space.
 pub(crate) fn puts(request: &TxnRequest) -> bool {
     request

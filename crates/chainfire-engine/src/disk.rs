@@ -186,6 +186,17 @@ impl Disk {
             .map_err(|error| failed("writing the store", &error))
     }
 
+    /// Whether RocksDB makes writers wait, because flushes or compactions cannot keep up.
+    pub(crate) fn is_stalling(&self) -> bool {
+        let is_set = |name: &str| {
+            // Of the default family; the state is the whole database's.
+            self.db
+                .property_int_value(name)
+                .is_ok_and(|value| value != Some(0))
+        };
+        is_set("rocksdb.is-write-stopped") || is_set("rocksdb.actual-delayed-write-rate")
+    }
+
     /// Brings everything written so far to the disk.
     pub(crate) fn flush(&self) -> io::Result<()> {
         let families = Family::ALL.map(|family| self.family(family));

@@ -22,6 +22,7 @@ use crate::{
     access::{Request, Rights},
     apply,
     auth::AuthStore,
+    budget::Budget,
     checks, compact,
     disk::Disk,
     error::{Answer, EtcdError, Fault},
@@ -185,6 +186,14 @@ impl Engine {
         Ok(replies)
     }
 
+    /// Whether applying these commands now only touches memory and the keys they name, while RocksDB does not hold
+    /// writers back.
+    #[must_use]
+    pub fn is_quick(&self, commands: &[Bytes]) -> bool {
+        commands.iter().all(apply::touches_only_points)
+            && !self.store().view().moment.disk().is_stalling()
+    }
+
     /// Everything applied so far is durable when this returns.
     ///
     /// # Errors
@@ -256,6 +265,18 @@ impl Engine {
     /// # Errors
     /// As etcd: future or compacted revision.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, EtcdError> {
+        self.range_within(request, Budget::unlimited())
+    }
+
+    /// The same, of as many rows as the budget holds: `more` says that there are others.
+    ///
+    /// # Errors
+    /// As [`Engine::range`]; `ANSWER_TOO_LARGE` where rows in another order than the keys' would have to be left out.
+    pub fn range_within(
+        &self,
+        request: &RangeRequest,
+        mut budget: Budget,
+    ) -> Result<RangeResponse, EtcdError> {
         let span = Span::new(&request.key, &request.range_end);
         let counted = matches!(span, Span::Range { .. }).then_some(span);
         let (view, counts) = self.store().view_with_counts(counted);
@@ -263,7 +284,7 @@ impl Engine {
             view: &view,
             counts,
         };
-        range::execute(&reader, request).map_err(Fault::into_etcd)
+        range::execute(&reader, request, &mut budget).map_err(Fault::into_etcd)
     }
 
     /// Runs a transaction that only reads, at one revision.
@@ -271,6 +292,18 @@ impl Engine {
     /// # Errors
     /// As etcd: future or compacted revisions; a transaction that writes.
     pub fn read_txn(&self, request: &TxnRequest) -> Result<TxnResponse, EtcdError> {
+        self.read_txn_within(request, Budget::unlimited())
+    }
+
+    /// The same, if what its ranges hold together is within the budget. It is refused as soon as it is not.
+    ///
+    /// # Errors
+    /// As [`Engine::read_txn`]; `ANSWER_TOO_LARGE`.
+    pub fn read_txn_within(
+        &self,
+        request: &TxnRequest,
+        mut budget: Budget,
+    ) -> Result<TxnResponse, EtcdError> {
         let mut spans = Vec::new();
         ranges_of(request, &mut spans);
         let (view, counts) = self.store().view_with_counts(spans);
@@ -278,7 +311,8 @@ impl Engine {
             view: &view,
             counts,
         });
-        let mut response = txn::execute(&mut reader, request).map_err(Fault::into_etcd)?;
+        let mut response =
+            txn::execute(&mut reader, request, &mut budget).map_err(Fault::into_etcd)?;
         response.header = range::header(view.revision);
         Ok(response)
     }
@@ -319,6 +353,12 @@ impl Engine {
     /// In etcd's words.
     pub fn check_txn(&self, request: &TxnRequest) -> Result<(), EtcdError> {
         checks::txn(request, self.store().options.max_txn_ops)
+    }
+
+    /// Comparisons, and operations of one branch, that a transaction may have.
+    #[must_use]
+    pub fn max_txn_ops(&self) -> usize {
+        self.store().options.max_txn_ops
     }
 
     /// Whether a caller may do something. Nobody (`None`) is ChainFire itself or a store without authentication.

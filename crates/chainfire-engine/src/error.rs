@@ -153,6 +153,7 @@ errors! {
 
     // ChainFire's own, outside etcd's table.
     STORAGE_FAILED = INTERNAL, "etcdserver: the store could not be read; see the member's log";
+    ANSWER_TOO_LARGE = INVALID_ARGUMENT, "etcdserver: the answer is larger than it may be";
     UNDECODABLE_COMMAND = UNKNOWN, "etcdserver: the command could not be decoded";
 }
 

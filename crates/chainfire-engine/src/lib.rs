@@ -16,7 +16,7 @@
 //! |---|---|
 //! | `engine` | the handle: open, apply, read, checkpoint, install |
 //! | `pending`, `apply`, `txn` | evaluating commands over an uncommitted batch |
-//! | `view`, `range`, `span` | reads at a revision |
+//! | `view`, `range`, `span`, `budget` | reads at a revision, and how much one may hold |
 //! | `loaded`, `events`, `lease` | the state: published, in RAM; history for watches |
 //! | `compact`, `hash` | physical compaction in steps; a hash independent of it |
 //! | `live` | order statistics over the live keys in RAM |
@@ -28,6 +28,7 @@
 mod access;
 mod apply;
 pub mod auth;
+mod budget;
 mod checks;
 mod codec;
 mod compact;
@@ -51,6 +52,7 @@ mod view;
 pub mod watch;
 
 pub use access::Request;
+pub use budget::{Budget, Cost};
 pub use engine::{Engine, Identity, OpenError, Size};
 pub use error::EtcdError;
 pub use events::{History, RevisionEvents};

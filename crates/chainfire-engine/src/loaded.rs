@@ -100,7 +100,7 @@ impl Store {
             disk.flush()?;
             found.place.name_live(&found.live)?;
         }
-        let auth = AuthStore::new();
+        let auth = AuthStore::with_token_ttl(options.token_ttl);
         let loaded = Loaded::from(&disk, &auth, options.walk_changes)?;
         let collected = loaded.published.view.collected;
         Ok(Self {

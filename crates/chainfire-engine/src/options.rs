@@ -1,6 +1,8 @@
 //! What can be set about an engine.
 
-use crate::watch::WatchOptions;
+use std::time::Duration;
+
+use crate::{auth::TOKEN_TTL, watch::WatchOptions};
 
 /// Sizes and limits. The defaults suit one member with a few million small keys in about 350 MB.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct Options {
     /// A range at an older revision is read as the newest one with at most this many changes taken back (ten times
     /// as many for a count); beyond it, from the history.
     pub walk_changes: usize,
+    /// How long a token of etcd's authentication lives since its last use on this member.
+    pub token_ttl: Duration,
     /// The watch hub's settings.
     pub watch: WatchOptions,
 }
@@ -31,6 +35,7 @@ impl Default for Options {
             max_txn_ops: 128,
             compaction_step: 500,
             walk_changes: 2_000,
+            token_ttl: TOKEN_TTL,
             watch: WatchOptions::default(),
         }
     }

@@ -13,10 +13,11 @@ use photon_proto::{
 };
 
 use crate::{
+    budget::Budget,
     codec::Meta,
     error::{Answer, EtcdError},
     span::Span,
-    view::{Reader, Rows},
+    view::{Reader, Rows, Value},
 };
 
 /// A header as the state machine knows it: the door fills in who and where it is.
@@ -28,7 +29,14 @@ pub(crate) fn header(revision: i64) -> Option<ResponseHeader> {
 }
 
 /// Answers a range request; `revision` in the header is the reader's newest.
-pub(crate) fn execute(reader: &dyn Reader, request: &RangeRequest) -> Answer<RangeResponse> {
+///
+/// Rows that the budget does not hold are left out, and `more` is set. A range in another order than the keys' cannot be
+/// cut: it is refused.
+pub(crate) fn execute(
+    reader: &dyn Reader,
+    request: &RangeRequest,
+    budget: &mut Budget,
+) -> Answer<RangeResponse> {
     let revision = reader.revision();
     let at = match request.revision {
         wanted if wanted > revision => return Err(EtcdError::FUTURE_REV.into()),
@@ -48,7 +56,13 @@ pub(crate) fn execute(reader: &dyn Reader, request: &RangeRequest) -> Answer<Ran
         return Ok(response);
     }
     let plan = Plan::new(request);
-    let mut rows = collect(reader, request, &span, at, &plan)?;
+    let mut rows = collect(reader, request, &span, at, &plan, budget)?;
+    if budget.is_spent() {
+        if plan.order.is_some() {
+            return Err(EtcdError::ANSWER_TOO_LARGE.into());
+        }
+        response.more = true;
+    }
     plan.sort(&mut rows);
     let limit = usize::try_from(request.limit).unwrap_or(0);
     if limit > 0 && rows.len() > limit {
@@ -159,10 +173,11 @@ fn collect(
     span: &Span<'_>,
     at: i64,
     plan: &Plan,
+    budget: &mut Budget,
 ) -> Answer<Vec<KeyValue>> {
     if let Span::Point(key) = *span {
         let found = reader.get(key, at)?;
-        let row = found.filter(|(meta, _)| passes(request, meta));
+        let row = found.filter(|(meta, value)| passes(request, meta) && budget.take(key, value));
         return Ok(row
             .map(|(meta, value)| meta.with(request.key.clone(), value))
             .into_iter()
@@ -170,9 +185,16 @@ fn collect(
     }
     let mut rows = Rows::with_capacity(plan.fetch.min(256));
     reader.scan(span, at, &mut |key, meta, value| {
-        if !plan.filtered || passes(request, meta) {
-            rows.push(key, meta, plan.reads_values.then_some(value));
+        if plan.filtered && !passes(request, meta) {
+            return true;
         }
+        let value = plan.reads_values.then_some(value);
+        // The row behind the limit only shows that there is one: it is not answered.
+        let answered = plan.fetch == usize::MAX || rows.kvs.len() + 1 < plan.fetch;
+        if answered && !budget.take(key, value.as_ref().map_or(&[], Value::bytes)) {
+            return false;
+        }
+        rows.push(key, meta, value);
         rows.kvs.len() < plan.fetch
     })?;
     Ok(rows.kvs)

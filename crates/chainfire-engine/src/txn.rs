@@ -12,6 +12,7 @@ use photon_proto::etcdserverpb::{
 };
 
 use crate::{
+    budget::Budget,
     codec::Meta,
     error::{Answer, EtcdError},
     range,
@@ -35,11 +36,18 @@ pub(crate) trait Writer: Reader {
 type Path = Vec<bool>;
 
 /// Runs a transaction inside an open one of the state machine. The header's revision is left to the caller.
-pub(crate) fn execute(state: &mut dyn Writer, request: &TxnRequest) -> Answer<TxnResponse> {
+///
+/// One whose ranges hold more than the budget is refused when it has gone that far: only a transaction that changes
+/// nothing may have one.
+pub(crate) fn execute(
+    state: &mut dyn Writer,
+    request: &TxnRequest,
+    budget: &mut Budget,
+) -> Answer<TxnResponse> {
     let mut path = Path::new();
     decide(state.reader(), request, &mut path)?;
     check(state, request, &mut path.iter())?;
-    run(state, request, &mut path.iter())
+    run(state, request, &mut path.iter(), budget)
 }
 
 fn branch(request: &TxnRequest, succeeded: bool) -> &[RequestOp] {
@@ -191,14 +199,19 @@ fn run(
     state: &mut dyn Writer,
     request: &TxnRequest,
     path: &mut std::slice::Iter<'_, bool>,
+    budget: &mut Budget,
 ) -> Answer<TxnResponse> {
     let succeeded = next(path);
     let mut responses = Vec::with_capacity(branch(request, succeeded).len());
     for op in branch(request, succeeded) {
         let response = match &op.request {
-            Some(request_op::Request::RequestRange(range)) => Some(
-                response_op::Response::ResponseRange(range::execute(state.reader(), range)?),
-            ),
+            Some(request_op::Request::RequestRange(range)) => {
+                let found = range::execute(state.reader(), range, budget)?;
+                if budget.is_spent() {
+                    return Err(EtcdError::ANSWER_TOO_LARGE.into());
+                }
+                Some(response_op::Response::ResponseRange(found))
+            }
             Some(request_op::Request::RequestPut(put)) => {
                 Some(response_op::Response::ResponsePut(state.put(put)?))
             }
@@ -206,7 +219,7 @@ fn run(
                 response_op::Response::ResponseDeleteRange(state.delete_range(delete)?),
             ),
             Some(request_op::Request::RequestTxn(nested)) => Some(
-                response_op::Response::ResponseTxn(run(state, nested, path)?),
+                response_op::Response::ResponseTxn(run(state, nested, path, budget)?),
             ),
             None => None,
         };

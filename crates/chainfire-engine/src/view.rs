@@ -39,6 +39,15 @@ pub(crate) enum Value<'a> {
     Shared(&'a Bytes),
 }
 
+impl Value<'_> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
 /// Collects rows; keys and values of many rows share one allocation.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {

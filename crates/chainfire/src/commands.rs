@@ -12,6 +12,7 @@ use chainfire::{
     offline::{self, BUMP, Founded, Login, Restore, Save},
 };
 use clap::{Args, Subcommand};
+use photon_core::error::in_one_line;
 use photon_raft::{Member, NodeId};
 
 /// Where the password of `--user` is taken from: an argument could be read by every user of the machine.
@@ -29,7 +30,7 @@ pub(crate) fn say(outcome: anyhow::Result<String>) -> ExitCode {
             }
         }
         Err(error) => {
-            tell(&format!("error: {error:#}"));
+            tell(&format!("error: {}", in_one_line(error.as_ref())));
             ExitCode::FAILURE
         }
     }
@@ -159,6 +160,7 @@ impl RestoreArgs {
                 peer_address: self.peer_address.unwrap_or(peer),
                 client_addresses: vec![self.client_address.unwrap_or(grpc)],
                 learner: false,
+                promote: false,
             },
             file: self.file,
             data_dir: config.data_dir,
@@ -257,6 +259,7 @@ pub(crate) fn check_both(config: Option<&Path>, data_dir: &Path) -> anyhow::Resu
     let mut config: Config = photon_server::config::load(config, "CHAINFIRE")?;
     data_dir.clone_into(&mut config.data_dir);
     config.validate()?;
+    config.check()?;
     Ok(format!(
         "the configuration is good\n{}",
         offline::check(data_dir)?

@@ -3,12 +3,15 @@
 //! A file with nothing but `data_dir` starts a cluster of one in dev mode on loopback.
 
 use std::{
+    borrow::Cow,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use chainfire_engine::watch::WatchOptions;
+use nix::unistd::{AccessFlags, access, geteuid};
+use photon_core::error::in_one_line;
 use photon_raft::{NodeId, PeerTls};
 use photon_server::{
     ServiceConfig,
@@ -87,7 +90,7 @@ fn default_retention() -> u64 {
 
 fn default_log() -> LogConfig {
     LogConfig {
-        level: "info,openraft=warn,raft_log=warn,chunked_wal=warn".to_owned(),
+        level: "info,openraft=warn".to_owned(),
         ..LogConfig::default()
     }
 }
@@ -225,6 +228,8 @@ pub struct Limits {
     pub watches_per_stream: usize,
     /// Seconds without an event after which a watch that asked for it is told its progress. Default 600.
     pub watch_progress_seconds: u64,
+    /// Seconds that a token of etcd's authentication lives since its last use on a member. Default 300, as etcd.
+    pub token_ttl_seconds: u64,
 }
 
 impl Default for Limits {
@@ -235,6 +240,7 @@ impl Default for Limits {
             proposals_in_flight: 5000,
             watches_per_stream: 100_000,
             watch_progress_seconds: 600,
+            token_ttl_seconds: 300,
         }
     }
 }
@@ -291,14 +297,14 @@ impl Default for Cache {
 #[error("{field}: {problem}")]
 pub struct Invalid {
     /// The setting, as written in the file.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// What is wrong with it, and what would be right.
     pub problem: String,
 }
 
-fn invalid(field: &'static str, problem: impl Into<String>) -> Invalid {
+fn invalid(field: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> Invalid {
     Invalid {
-        field,
+        field: field.into(),
         problem: problem.into(),
     }
 }
@@ -353,8 +359,18 @@ impl Config {
         if self.limits.request_bytes < 1024 || self.limits.request_bytes > 64 << 20 {
             return Err(invalid("limits.request_bytes", "must be 1 KiB to 64 MiB"));
         }
+        // A token must at least live until its first use; beyond a day nothing ends a forgotten one.
+        if !(1..=86_400).contains(&self.limits.token_ttl_seconds) {
+            return Err(invalid("limits.token_ttl_seconds", "must be 1 to 86400"));
+        }
         if self.limits.txn_ops == 0 || self.limits.proposals_in_flight == 0 {
             return Err(invalid("limits", "must be at least 1"));
+        }
+        if let Some(limit) = self.http.zero() {
+            return Err(invalid(format!("http.{limit}"), "must be at least 1"));
+        }
+        if let Some(problem) = self.log.misunderstood() {
+            return Err(invalid("log.level", problem));
         }
         self.validate_listeners()
     }
@@ -396,6 +412,21 @@ impl Config {
                 ));
             }
         }
+        let clash = |(field, other, one, two): (_, &str, SocketAddr, SocketAddr)| {
+            let same =
+                one.ip() == two.ip() || one.ip().is_unspecified() || two.ip().is_unspecified();
+            let taken = one.port() != 0 && one.port() == two.port() && same;
+            taken.then(|| invalid(field, format!("{one} is taken by {other}")))
+        };
+        let (rest, grpc, peer) = (self.rest.address, self.grpc.address, self.peer.address);
+        let pairs = [
+            ("grpc.address", "rest.address", grpc, rest),
+            ("peer.address", "rest.address", peer, rest),
+            ("peer.address", "grpc.address", peer, grpc),
+        ];
+        if let Some(clash) = pairs.into_iter().find_map(clash) {
+            return Err(clash);
+        }
         if self.auth.mode == Mode::Enforce {
             for (field, tls) in [
                 ("rest.tls", self.rest.tls.is_some()),
@@ -408,6 +439,38 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Looks at what the settings name: certificates and the data directory. Changes nothing.
+    ///
+    /// # Errors
+    /// The first thing a start would fail with.
+    pub fn check(&self) -> Result<(), Invalid> {
+        for (field, listener) in [("rest.tls", &self.rest), ("grpc.tls", &self.grpc)] {
+            if let Some(tls) = &listener.tls {
+                photon_server::listen::check_tls(tls)
+                    .map_err(|error| invalid(field, in_one_line(&error)))?;
+            }
+        }
+        self.check_peer_tls()
+            .map_err(|problem| invalid("peer.tls", problem))?;
+        if self.data_dir.as_os_str().is_empty() {
+            return Ok(());
+        }
+        check_data_dir(&self.data_dir).map_err(|problem| invalid("data_dir", problem))
+    }
+
+    fn check_peer_tls(&self) -> Result<(), String> {
+        let (Some(files), Some(tls)) = (
+            &self.peer.tls,
+            self.peer.tls().map_err(|error| error.to_string())?,
+        ) else {
+            return Ok(());
+        };
+        tls.check()
+            .map_err(|error| format!("{error} ({} and beside it)", files.certificate.display()))?;
+        photon_server::listen::check_validity(&files.certificate)
+            .map_err(|error| in_one_line(&error))
     }
 
     /// The name for people.
@@ -458,6 +521,7 @@ impl Config {
             memtable_bytes: self.cache.memtable_mib << 20,
             quota_bytes: i64::try_from(self.quota_bytes).unwrap_or(i64::MAX),
             max_txn_ops: self.limits.txn_ops,
+            token_ttl: Duration::from_secs(self.limits.token_ttl_seconds),
             watch: WatchOptions {
                 watchers_per_stream: self.limits.watches_per_stream,
                 progress_interval: Duration::from_secs(self.limits.watch_progress_seconds),
@@ -524,6 +588,32 @@ impl Config {
     }
 }
 
+/// Whether this user could start a node in the directory, which may not be there yet. Another user's is refused also
+/// where its permissions allow it: what this one writes there the other could not read again.
+fn check_data_dir(path: &Path) -> Result<(), String> {
+    let there = path.ancestors().find(|path| path.exists());
+    // What is relative begins here.
+    let there = there.filter(|path| !path.as_os_str().is_empty());
+    let there = there.unwrap_or(Path::new("."));
+    let shown = there.display();
+    let metadata = std::fs::metadata(there).map_err(|error| format!("{shown}: {error}"))?;
+    if !metadata.is_dir() {
+        return Err(format!("{shown} is no directory"));
+    }
+    let (me, owner) = (geteuid(), std::os::unix::fs::MetadataExt::uid(&metadata));
+    if there == path && !me.is_root() && owner != me.as_raw() {
+        return Err(format!(
+            "{shown} belongs to user id {owner}, and this is user id {me}"
+        ));
+    }
+    access(there, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
+        format!(
+            "{shown} cannot be written to by this user: {}",
+            error.desc()
+        )
+    })
+}
+
 impl ServiceConfig for Config {
     fn log(&self) -> &LogConfig {
         &self.log
@@ -532,6 +622,10 @@ impl ServiceConfig for Config {
     fn validate(&self) -> Result<(), ConfigError> {
         self.validate_values()
             .map_err(|error| ConfigError::Invalid(error.to_string()))
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        Self::check(self).map_err(|error| ConfigError::Invalid(error.to_string()))
     }
 }
 
@@ -635,6 +729,11 @@ mod tests {
                 "raft.election_timeout_ms",
             ),
             ("[limits]\nrequest_bytes = 1", "limits.request_bytes"),
+            ("[http]\nmax_connections = 0", "http.max_connections"),
+            ("[http]\nidle_timeout_ms = 0", "http.idle_timeout_ms"),
+            ("[log]\nlevel = \"info,openraft=loud\"", "log.level"),
+            ("[peer]\naddress = \"127.0.0.1:50051\"", "peer.address"),
+            ("[grpc]\naddress = \"127.0.0.1:8081\"", "grpc.address"),
         ] {
             let error = read(&format!("data_dir = \"/x\"\n{text}")).unwrap_err();
             assert!(error.contains(field), "{text}: {error}");
@@ -648,5 +747,99 @@ mod tests {
         config.grpc.address = "0.0.0.0:50051".parse().unwrap();
         let error = config.validate().unwrap_err();
         assert_eq!(error.field, "grpc.advertise");
+    }
+
+    #[test]
+    fn listeners_share_a_port_on_different_addresses_only() {
+        let mut config = Config::new("/x");
+        config.rest.address = "127.0.0.2:50051".parse().unwrap();
+        config.validate().unwrap();
+        config.rest.address = "[::]:50051".parse().unwrap();
+        config.auth.mode = Mode::Enforce;
+        config.rest.advertise = Some("host:50051".to_owned());
+        let error = config.validate().unwrap_err();
+        assert!(error.problem.contains("taken by rest.address"), "{error}");
+        for listener in [&mut config.rest, &mut config.grpc] {
+            listener.address.set_port(0);
+        }
+        let error = config.validate().unwrap_err();
+        assert_eq!(error.field, "rest.tls");
+    }
+
+    #[test]
+    fn a_data_directory_that_cannot_be_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        // Missing is fine: it is made at the start.
+        Config::new(dir.path().join("a/b")).check().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for path in [file.clone(), file.join("below")] {
+            let error = Config::new(&path).check().unwrap_err();
+            assert_eq!(error.field, "data_dir", "{}: {error}", path.display());
+        }
+    }
+
+    /// Files of a node, by an authority of their own.
+    fn certificates_of(dir: &Path) -> (PathBuf, PathBuf, PathBuf) {
+        let pki = photon_testkit::pki::TestPki::new().unwrap();
+        let files = pki
+            .peer("node-1", &[IpAddr::V4(Ipv4Addr::LOCALHOST)])
+            .unwrap();
+        let copy = |from: &Path, name: &str| {
+            let to = dir.join(name);
+            std::fs::copy(from, &to).unwrap();
+            to
+        };
+        (
+            copy(&files.certificate, "crt"),
+            copy(&files.key, "key"),
+            copy(&files.authority, "ca"),
+        )
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_used_are_found() {
+        photon_server::main_with::install_crypto();
+        let dir = tempfile::tempdir().unwrap();
+        let (certificate, key, ca) = certificates_of(dir.path());
+        let data = dir.path().join("data");
+        let listener = |certificate: &Path, key: &Path| {
+            let mut config = Config::new(&data);
+            config.grpc.tls = Some(TlsConfig {
+                certificate: certificate.to_owned(),
+                key: key.to_owned(),
+                client_ca: Some(ca.clone()),
+                require_client_certificate: false,
+            });
+            config.check()
+        };
+        let peer = |certificate: &Path, key: &Path| {
+            let mut config = Config::new(&data);
+            config.peer.tls = Some(PeerTlsFiles {
+                certificate: certificate.to_owned(),
+                key: key.to_owned(),
+                ca: ca.clone(),
+                peer_name: None,
+            });
+            config.check()
+        };
+        listener(&certificate, &key).unwrap();
+        peer(&certificate, &key).unwrap();
+
+        let other = tempfile::tempdir().unwrap();
+        let (_, other_key, _) = certificates_of(other.path());
+        let garbage = dir.path().join("garbage");
+        std::fs::write(&garbage, "no PEM").unwrap();
+        let missing = dir.path().join("missing");
+        for (certificate, key) in [
+            (&missing, &key),
+            (&certificate, &missing),
+            (&garbage, &key),
+            (&certificate, &garbage),
+            (&certificate, &other_key),
+        ] {
+            assert_eq!(listener(certificate, key).unwrap_err().field, "grpc.tls");
+            assert_eq!(peer(certificate, key).unwrap_err().field, "peer.tls");
+        }
     }
 }

@@ -76,6 +76,10 @@ impl DataDir {
     /// In use, of another format, not ours, or unfinished; the text says what to do.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         create(path)?;
+        // Before anything of ours is put into it. What is unfinished has no FORMAT and says better what is wrong.
+        if !path.join(UNFINISHED).exists() {
+            check_format(path)?;
+        }
         let opened = Self::lock(path)?;
         if let Some(advice) = opened.unfinished {
             return Err(DataDirError::Unfinished {
@@ -83,7 +87,10 @@ impl DataDir {
                 advice,
             });
         }
-        check_format(path)?;
+        if check_format(path)? == Found::Nothing {
+            let format = path.join("FORMAT");
+            write_whole(path, &format, FORMAT).map_err(io_at(&format))?;
+        }
         // Checkpoints for clients that a crash left behind.
         let leftovers = path.join("outgoing");
         if leftovers.exists() {
@@ -102,11 +109,10 @@ impl DataDir {
         if !is_ours {
             return Err(DataDirError::NotOurs(path.to_owned()));
         }
-        let opened = Self::lock(path)?;
         if path.join("FORMAT").exists() {
             check_format(path)?;
         }
-        Ok(opened)
+        Self::lock(path)
     }
 
     /// Takes an empty or missing directory for a new node. Until [`DataDir::finish`] a node does not start in it.
@@ -203,14 +209,24 @@ fn create(path: &Path) -> Result<(), DataDirError> {
         .map_err(io_at(path))
 }
 
-fn check_format(dir: &Path) -> Result<(), DataDirError> {
+/// What a directory says about itself.
+#[derive(PartialEq, Eq)]
+enum Found {
+    /// It is a node's, of the format of this build.
+    Ours,
+    /// It is empty but for our own locks.
+    Nothing,
+}
+
+/// Refuses what another build or somebody else wrote; changes nothing.
+fn check_format(dir: &Path) -> Result<Found, DataDirError> {
     let path = dir.join("FORMAT");
     let failed = |source| DataDirError::Io {
         path: path.clone(),
         source,
     };
     match fs::read_to_string(&path) {
-        Ok(found) if found.trim_end() == FORMAT => Ok(()),
+        Ok(found) if found.trim_end() == FORMAT => Ok(Found::Ours),
         Ok(found) => Err(DataDirError::Format {
             path: path.clone(),
             found: found.trim_end().to_owned(),
@@ -222,7 +238,7 @@ fn check_format(dir: &Path) -> Result<(), DataDirError> {
             }) {
                 return Err(DataDirError::Foreign(dir.to_owned()));
             }
-            write_whole(dir, &path, FORMAT).map_err(failed)
+            Ok(Found::Nothing)
         }
         Err(error) => Err(failed(error)),
     }
@@ -264,6 +280,13 @@ mod tests {
             fs::read_to_string(dir.path().join("FORMAT")).unwrap(),
             "chainfire 99\n"
         );
+        assert!(DataDir::existing(dir.path()).is_err());
+        assert_eq!(names(dir.path()), ["FORMAT"]);
+    }
+
+    fn names(dir: &Path) -> Vec<std::ffi::OsString> {
+        let entries = fs::read_dir(dir).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
     }
 
     #[test]
@@ -274,6 +297,7 @@ mod tests {
             DataDir::open(dir.path()),
             Err(DataDirError::Foreign(_))
         ));
+        assert_eq!(names(dir.path()), ["thesis.txt"]);
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn node(args: &RunArgs) -> ExitCode {
         return say(commands::check_both(config, data_dir));
     }
     main_with(&args.common, "CHAINFIRE", async |config, stop| {
-        let running = run::start(args.over(config), Sockets::default()).await?;
+        let running = run::open(args.over(config), Sockets::default()).await?;
         running.run_until(stop).await;
         Ok(())
     })

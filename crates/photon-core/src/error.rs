@@ -59,10 +59,14 @@ impl Code {
     pub const COMPACTED: Self = code("COMPACTED", 410, 11);
     /// The body is larger than the limit.
     pub const PAYLOAD_TOO_LARGE: Self = code("PAYLOAD_TOO_LARGE", 413, 8);
+    /// The path and query of the request are longer than they may be.
+    pub const URI_TOO_LONG: Self = code("URI_TOO_LONG", 414, 3);
     /// The body is not JSON.
     pub const UNSUPPORTED_MEDIA_TYPE: Self = code("UNSUPPORTED_MEDIA_TYPE", 415, 3);
     /// This caller asks too often.
     pub const RATE_LIMITED: Self = retryable("RATE_LIMITED", 429, 8);
+    /// The request's headers are larger than they may be.
+    pub const HEADERS_TOO_LARGE: Self = code("HEADERS_TOO_LARGE", 431, 8);
     /// A defect of ours.
     pub const INTERNAL: Self = code("INTERNAL", 500, 13);
     /// Known, but not offered here.
@@ -90,8 +94,10 @@ impl Code {
         Self::FAILED_PRECONDITION,
         Self::COMPACTED,
         Self::PAYLOAD_TOO_LARGE,
+        Self::URI_TOO_LONG,
         Self::UNSUPPORTED_MEDIA_TYPE,
         Self::RATE_LIMITED,
+        Self::HEADERS_TOO_LARGE,
         Self::INTERNAL,
         Self::NOT_IMPLEMENTED,
         Self::UNAVAILABLE,
@@ -222,6 +228,21 @@ impl Error {
         self
     }
 
+    /// The same about a field that lies further in: `value` within `success[2].put` is `success[2].put.value`.
+    /// Errors that name no field stay as they are.
+    #[must_use]
+    pub fn within(mut self, outer: &str) -> Self {
+        let named = self.0.details.as_mut().and_then(|all| all.get_mut("field"));
+        if let Some(Value::String(field)) = named {
+            let path = format!("{outer}.{field}");
+            if let Some(predicate) = self.0.message.strip_prefix(field.as_str()) {
+                self.0.message = format!("{path}{predicate}");
+            }
+            *field = path;
+        }
+        self
+    }
+
     /// Adds the private cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Source>) -> Self {
@@ -250,18 +271,24 @@ impl Error {
     /// The whole chain of private causes in one line, for the log.
     #[must_use]
     pub fn causes(&self) -> Option<String> {
-        let mut next = std::error::Error::source(self);
-        let mut line: Option<String> = None;
-        while let Some(cause) = next {
-            let text = cause.to_string();
-            line = Some(match line {
-                None => text,
-                Some(line) => format!("{line}: {text}"),
-            });
-            next = cause.source();
-        }
-        line
+        std::error::Error::source(self).map(in_one_line)
     }
+}
+
+/// An error and what caused it, as `outer: inner`. Many errors print their cause themselves: what the text so
+/// far ends with is not said again.
+#[must_use]
+pub fn in_one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !line.ends_with(&text) {
+            line = format!("{line}: {text}");
+        }
+        next = cause.source();
+    }
+    line
 }
 
 impl fmt::Display for Error {
@@ -354,5 +381,47 @@ mod tests {
         let error = Error::internal(io);
         assert_eq!(error.to_string(), "INTERNAL: internal error");
         assert_eq!(error.causes().unwrap(), "disk on fire");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("data: {source}")]
+    struct Telling {
+        source: std::io::Error,
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the listener")]
+    struct Silent(#[source] Telling);
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = || Telling {
+            source: std::io::Error::other("disk on fire"),
+        };
+        assert_eq!(in_one_line(&cause()), "data: disk on fire");
+        assert_eq!(
+            in_one_line(&Silent(cause())),
+            "the listener: data: disk on fire"
+        );
+        let error = Error::internal(Silent(cause()));
+        assert_eq!(error.causes().unwrap(), "the listener: data: disk on fire");
+    }
+
+    #[test]
+    fn a_field_further_in_is_named_by_its_whole_path() {
+        let error = Error::required("key").within("success[2].put");
+        assert_eq!(error.message(), "success[2].put.key is required");
+        assert_eq!(
+            error.details(),
+            Some(&json!({"field": "success[2].put.key", "constraint": "required"}))
+        );
+        let error = Error::validation("key", "exclusive", "one of them").within("a");
+        assert_eq!(error.message(), "one of them");
+        assert_eq!(error.details().unwrap()["field"], "a.key");
+        let error = Error::not_found("lease 1").within("a");
+        assert_eq!(
+            (error.message(), error.details()),
+            ("lease 1 not found", None)
+        );
     }
 }

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use prost::Message;
 use crate::{
     member::{Member, Node},
     types::{
-        Command, Entry, LogId, Membership, Payload, StoredMembership, TypeConfig, Vote, log_id,
+        Commands, Entry, LogId, Membership, Payload, StoredMembership, TypeConfig, Vote, log_id,
     },
 };
 
@@ -69,7 +70,7 @@ pub(crate) fn get_vote(vote: Option<&pb::Vote>) -> io::Result<Vote> {
 // --- membership -----------------------------------------------------------------------------------
 
 pub(crate) fn put_member(member: &Member) -> pb::Member {
-    put_node(member.node_id, &member.node())
+    put_node(member.node_id, &member.node(&Arc::default()))
 }
 
 fn put_node(node_id: u64, node: &Node) -> pb::Member {
@@ -78,23 +79,35 @@ fn put_node(node_id: u64, node: &Node) -> pb::Member {
         name: node.name.clone(),
         peer_address: node.peer_address.clone(),
         client_addresses: node.client_addresses.clone(),
+        promote: node.promote,
     }
 }
 
-fn get_node(member: pb::Member) -> (u64, Node) {
+fn get_node(member: pb::Member, retired: &Arc<BTreeSet<u64>>) -> (u64, Node) {
     (
         member.node_id,
         Node {
             name: member.name,
             peer_address: member.peer_address,
             client_addresses: member.client_addresses,
+            promote: member.promote,
+            retired: Arc::clone(retired),
         },
     )
 }
 
+/// The ids that are never taken again. What one node carries counts, so that no change can lose one by leaving it
+/// out at another.
+pub(crate) fn retired(membership: &Membership) -> BTreeSet<u64> {
+    membership
+        .nodes()
+        .flat_map(|(_, node)| node.retired.iter().copied())
+        .collect()
+}
+
 /// The member as sent; whether it is a learner is not part of the message.
 pub(crate) fn get_member(member: pb::Member, learner: bool) -> Member {
-    let (node_id, node) = get_node(member);
+    let (node_id, node) = get_node(member, &Arc::default());
     Member::from_node(node_id, &node, learner)
 }
 
@@ -111,6 +124,7 @@ fn put_membership(membership: &Membership) -> pb::Membership {
             .nodes()
             .map(|(id, node)| put_node(*id, node))
             .collect(),
+        retired: retired(membership).into_iter().collect(),
     }
 }
 
@@ -124,7 +138,9 @@ fn get_membership(membership: pb::Membership) -> io::Result<Membership> {
         .into_iter()
         .map(|set| set.node_ids.into_iter().collect())
         .collect();
-    let nodes: BTreeMap<u64, Node> = membership.members.into_iter().map(get_node).collect();
+    let retired = Arc::new(membership.retired.into_iter().collect());
+    let members = membership.members.into_iter();
+    let nodes: BTreeMap<u64, Node> = members.map(|member| get_node(member, &retired)).collect();
     Membership::new(voters, nodes).map_err(|error| invalid(format!("membership: {error}")))
 }
 
@@ -150,7 +166,9 @@ pub(crate) fn put_payload(payload: &Payload) -> pb::Payload {
     use pb::payload::Kind;
     let kind = match payload {
         EntryPayload::Blank => Kind::Blank(pb::payload::Blank {}),
-        EntryPayload::Normal(command) => Kind::Command(command.0.clone()),
+        EntryPayload::Normal(commands) => Kind::Commands(pb::payload::Commands {
+            commands: commands.as_slice().to_vec(),
+        }),
         EntryPayload::Membership(membership) => Kind::Membership(put_membership(membership)),
     };
     pb::Payload { kind: Some(kind) }
@@ -161,7 +179,7 @@ pub(crate) fn get_payload(payload: Option<pb::Payload>) -> io::Result<Payload> {
     Ok(
         match required(payload.and_then(|payload| payload.kind), "payload")? {
             Kind::Blank(_) => EntryPayload::Blank,
-            Kind::Command(command) => EntryPayload::Normal(Command(command)),
+            Kind::Commands(commands) => EntryPayload::Normal(Commands::new(commands.commands)),
             Kind::Membership(membership) => EntryPayload::Membership(get_membership(membership)?),
         },
     )
@@ -364,18 +382,26 @@ mod tests {
             "[a-z]{0,8}",
             "[a-z0-9.:]{1,20}",
             prop::collection::vec("[a-z:/.]{1,20}", 0..3),
+            any::<bool>(),
         )
-            .prop_map(|(name, peer_address, client_addresses)| Node {
+            .prop_map(|(name, peer_address, client_addresses, promote)| Node {
                 name,
                 peer_address,
                 client_addresses,
+                promote,
+                retired: Arc::default(),
             });
         (
             prop::collection::btree_map(any::<u64>(), node, 1..6),
             any::<bool>(),
             1..6usize,
+            prop::collection::btree_set(any::<u64>(), 0..5),
         )
-            .prop_map(|(nodes, joint, voters)| {
+            .prop_map(|(mut nodes, joint, voters, retired)| {
+                let retired = Arc::new(retired);
+                for node in nodes.values_mut() {
+                    node.retired = Arc::clone(&retired);
+                }
                 let ids: BTreeSet<u64> = nodes.keys().copied().take(voters).collect();
                 let sets = if joint {
                     vec![ids.clone(), ids]
@@ -390,7 +416,7 @@ mod tests {
         prop_oneof![
             Just(EntryPayload::Blank),
             prop::collection::vec(any::<u8>(), 0..200)
-                .prop_map(|bytes| EntryPayload::Normal(Command(bytes.into()))),
+                .prop_map(|bytes| EntryPayload::Normal(Commands::one(bytes.into()))),
             any_membership().prop_map(EntryPayload::Membership),
         ]
     }

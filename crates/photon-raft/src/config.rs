@@ -1,8 +1,38 @@
 //! How a group behaves.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{Error, NodeId};
+
+/// Which cluster a node belongs to: asked with every call between peers, so it should cost next to nothing.
+///
+/// A node of another cluster is refused, whatever its id; 0 says that the node belongs to none yet.
+#[derive(Clone)]
+pub struct ClusterId(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl ClusterId {
+    /// What `ask` answers. Once that is not 0 it must not change.
+    pub fn new(ask: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        (self.0)()
+    }
+}
+
+impl Default for ClusterId {
+    /// Groups that do not tell clusters apart.
+    fn default() -> Self {
+        Self::new(|| 0)
+    }
+}
+
+impl fmt::Debug for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClusterId({:x})", self.get())
+    }
+}
 
 /// One node's part in one group.
 #[derive(Debug, Clone)]
@@ -11,6 +41,8 @@ pub struct Config {
     pub group: String,
     /// This node; not 0, never reused within the cluster.
     pub node_id: NodeId,
+    /// Which cluster it belongs to. Default: calls are not told apart by cluster.
+    pub cluster: ClusterId,
     /// Holds `raft/` (log) and `snapshot/` (transfers). Created if missing.
     pub data_dir: PathBuf,
     /// A name for people.
@@ -57,6 +89,7 @@ impl Config {
         Self {
             group: group.into(),
             node_id,
+            cluster: ClusterId::default(),
             data_dir: data_dir.into(),
             name: String::new(),
             advertise_peer: advertise_peer.into(),

@@ -51,6 +51,11 @@ pub enum Error {
     /// A member with this id exists.
     #[error("member {0} exists already")]
     DuplicateMember(NodeId),
+    /// The id belonged to a member that was removed.
+    #[error(
+        "node_id {0} belonged to a member that was removed and is never used again: give the node another"
+    )]
+    Retired(NodeId),
     /// A membership change is under way.
     #[error("another membership change is in progress")]
     ChangeInProgress,

@@ -5,7 +5,7 @@ use photon_proto::photon::raft::v1::{Failure, failure::Kind};
 use crate::{Error, NodeId};
 
 /// Why the node that was asked did not do it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Refusal {
     /// It certainly did nothing: it does not lead, or could not be asked. Who leads, if it knows.
     NotLeader(Option<NodeId>),
@@ -81,6 +81,10 @@ fn put_error(error: &Error, failure: &mut Failure) -> Kind {
             failure.node_id = *id;
             Kind::DuplicateMember
         }
+        Error::Retired(id) => {
+            failure.node_id = *id;
+            Kind::Retired
+        }
         Error::ChangeInProgress => Kind::ChangeInProgress,
         Error::Unhealthy => Kind::Unhealthy,
         Error::LastVoter => Kind::LastVoter,
@@ -127,6 +131,7 @@ pub(crate) fn get_refusal(failure: Failure) -> Refusal {
         Kind::MemberNotFound => Error::MemberNotFound(failure.node_id),
         Kind::DuplicatePeer => Error::DuplicatePeer(failure.text),
         Kind::DuplicateMember => Error::DuplicateMember(failure.node_id),
+        Kind::Retired => Error::Retired(failure.node_id),
         Kind::ChangeInProgress => Error::ChangeInProgress,
         Kind::Unhealthy => Error::Unhealthy,
         Kind::LastVoter => Error::LastVoter,
@@ -180,6 +185,7 @@ mod tests {
             Error::MemberNotFound(4),
             Error::DuplicatePeer(text()),
             Error::DuplicateMember(4),
+            Error::Retired(4),
             Error::ChangeInProgress,
             Error::Unhealthy,
             Error::LastVoter,

@@ -1,4 +1,5 @@
-//! Drives a [`StateMachine`] for openraft: a thread of its own applies committed entries in ranges.
+//! Drives a [`StateMachine`] for openraft: a thread of its own applies committed entries in ranges. Few commands that
+//! the state machine calls quick are applied at once instead: two changes of threads would cost more than they do.
 //!
 //! ```text
 //!  openraft's worker: entries that are ready -> one range -> [apply thread]: one apply(commands, mark)
@@ -39,6 +40,8 @@ use crate::{
 /// Bounds of one range, so that one batch of the state machine stays small.
 const RANGE_ENTRIES: usize = 4096;
 const RANGE_BYTES: usize = 4 << 20;
+/// Ranges of at most so many commands may be applied without the apply thread.
+const QUICK_COMMANDS: usize = 64;
 
 /// What openraft calls a snapshot.
 #[derive(Debug)]
@@ -86,11 +89,18 @@ pub(crate) struct Machine<S: StateMachine> {
     mark: Mark,
 }
 
+/// Entries that are applied together.
+struct Range {
+    commands: Vec<Bytes>,
+    /// How many of the commands each entry carried, and who waits for it.
+    entries: Vec<(usize, Option<ApplyResponder<TypeConfig>>)>,
+    /// As it is after them.
+    mark: Mark,
+}
+
 enum Job {
     Apply {
-        commands: Vec<Bytes>,
-        responders: Vec<(Option<usize>, ApplyResponder<TypeConfig>)>,
-        mark: Mark,
+        range: Range,
         done: oneshot::Sender<io::Result<()>>,
     },
     Install {
@@ -175,38 +185,43 @@ impl<S: StateMachine> Machine<S> {
         self.jobs.send(job).map_err(|_| thread_gone())
     }
 
-    /// Hands one range to the apply thread.
-    fn submit(
-        &mut self,
-        range: Vec<EntryResponder<TypeConfig>>,
-    ) -> io::Result<oneshot::Receiver<io::Result<()>>> {
-        let mut commands = Vec::with_capacity(range.len());
-        let mut responders = Vec::with_capacity(range.len());
-        for (entry, responder) in range {
-            self.mark.log_id = Some(entry.log_id);
-            let reply = match entry.payload {
-                EntryPayload::Blank => None,
-                EntryPayload::Normal(command) => {
-                    commands.push(command.0);
-                    Some(commands.len() - 1)
+    /// Makes a range of entries.
+    fn range(&mut self, entries: Vec<EntryResponder<TypeConfig>>) -> Range {
+        let mut commands = Vec::with_capacity(entries.len());
+        let entries = entries
+            .into_iter()
+            .map(|(entry, responder)| {
+                self.mark.log_id = Some(entry.log_id);
+                let before = commands.len();
+                match entry.payload {
+                    EntryPayload::Blank => {}
+                    EntryPayload::Normal(more) => commands.extend_from_slice(more.as_slice()),
+                    EntryPayload::Membership(membership) => {
+                        self.mark.membership =
+                            StoredMembership::new(Some(entry.log_id), membership);
+                    }
                 }
-                EntryPayload::Membership(membership) => {
-                    self.mark.membership = StoredMembership::new(Some(entry.log_id), membership);
-                    None
-                }
-            };
-            if let Some(responder) = responder {
-                responders.push((reply, responder));
-            }
-        }
-        let (done, result) = oneshot::channel();
-        self.send(Job::Apply {
+                (commands.len() - before, responder)
+            })
+            .collect();
+        Range {
             commands,
-            responders,
+            entries,
             mark: self.mark.clone(),
-            done,
-        })?;
+        }
+    }
+
+    /// Hands one range to the apply thread.
+    fn submit(&self, range: Range) -> io::Result<oneshot::Receiver<io::Result<()>>> {
+        let (done, result) = oneshot::channel();
+        self.send(Job::Apply { range, done })?;
         Ok(result)
+    }
+
+    /// Whether a range is done in less time than handing it to the apply thread and back would take.
+    fn is_quick(&self, range: &Range) -> bool {
+        range.commands.len() <= QUICK_COMMANDS
+            && self.progress.state_machine.is_quick(&range.commands)
     }
 
     fn meta(&self) -> SnapshotMeta {
@@ -221,13 +236,8 @@ impl<S: StateMachine> Machine<S> {
 fn run<S: StateMachine>(progress: &Progress<S>, jobs: &mpsc::Receiver<Job>) {
     while let Ok(job) = jobs.recv() {
         match job {
-            Job::Apply {
-                commands,
-                responders,
-                mark,
-                done,
-            } => {
-                let result = apply(progress, &commands, responders, &mark);
+            Job::Apply { range, done } => {
+                let result = apply(progress, range);
                 // openraft has gone if nobody listens.
                 drop(done.send(result));
             }
@@ -239,13 +249,13 @@ fn run<S: StateMachine>(progress: &Progress<S>, jobs: &mpsc::Receiver<Job>) {
     }
 }
 
-fn apply<S: StateMachine>(
-    progress: &Progress<S>,
-    commands: &[Bytes],
-    responders: Vec<(Option<usize>, ApplyResponder<TypeConfig>)>,
-    mark: &Mark,
-) -> io::Result<()> {
-    let replies = progress.state_machine.apply(commands, mark.encode())?;
+fn apply<S: StateMachine>(progress: &Progress<S>, range: Range) -> io::Result<()> {
+    let Range {
+        commands,
+        entries,
+        mark,
+    } = range;
+    let replies = progress.state_machine.apply(&commands, mark.encode())?;
     if replies.len() != commands.len() {
         return Err(invalid(format!(
             "the state machine gave {} replies to {} commands",
@@ -254,12 +264,12 @@ fn apply<S: StateMachine>(
         )));
     }
     progress.applied.send_replace(mark.log_id);
-    let mut replies: Vec<Option<S::Reply>> = replies.into_iter().map(Some).collect();
-    for (place, responder) in responders {
-        let reply = place
-            .and_then(|place| replies.get_mut(place))
-            .and_then(Option::take);
-        responder.send(reply.map_or_else(Reply::default, Reply::new));
+    let mut replies = replies.into_iter();
+    for (count, responder) in entries {
+        let of_entry: Vec<S::Reply> = replies.by_ref().take(count).collect();
+        if let Some(responder) = responder {
+            responder.send(Reply::new(of_entry));
+        }
     }
     let bytes: u64 = commands.iter().map(|command| command.len() as u64).sum();
     if progress.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes >= progress.bytes_limit {
@@ -298,9 +308,13 @@ impl<S: StateMachine> RaftStateMachine<TypeConfig> for Machine<S> {
                     .unwrap_or(RANGE_BYTES);
                 range.push(item);
             }
-            let result = self.submit(range)?;
+            let range = self.range(range);
+            if previous.is_none() && self.is_quick(&range) {
+                apply(&self.progress, range)?;
+                continue;
+            }
             // One range is applied while the next is collected.
-            if let Some(previous) = previous.replace(result) {
+            if let Some(previous) = previous.replace(self.submit(range)?) {
                 finished(previous).await?;
             }
         }

@@ -1,5 +1,7 @@
 //! Members of a group and what a node knows about it.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 /// Names a node for the whole life of a cluster. Never reused, even after a removal.
 pub type NodeId = u64;
 
@@ -16,6 +18,8 @@ pub struct Member {
     pub client_addresses: Vec<String>,
     /// Receives the log but does not vote.
     pub learner: bool,
+    /// A learner that the leader makes a voter as soon as it has caught up, whoever leads by then.
+    pub promote: bool,
 }
 
 /// What openraft stores per node id.
@@ -27,6 +31,11 @@ pub(crate) struct Node {
     pub peer_address: String,
     /// Where clients reach it.
     pub client_addresses: Vec<String>,
+    /// To be made a voter once it has caught up.
+    pub promote: bool,
+    /// Ids of members that were removed. openraft has no place for what belongs to the whole membership, so
+    /// every node carries the same list; on the wire and on disk it stands there once.
+    pub retired: Arc<BTreeSet<NodeId>>,
 }
 
 impl Member {
@@ -37,14 +46,18 @@ impl Member {
             peer_address: node.peer_address.clone(),
             client_addresses: node.client_addresses.clone(),
             learner,
+            promote: node.promote,
         }
     }
 
-    pub(crate) fn node(&self) -> Node {
+    /// What the membership keeps of it, with the list that every node carries.
+    pub(crate) fn node(&self, retired: &Arc<BTreeSet<NodeId>>) -> Node {
         Node {
             name: self.name.clone(),
             peer_address: self.peer_address.clone(),
             client_addresses: self.client_addresses.clone(),
+            promote: self.promote,
+            retired: Arc::clone(retired),
         }
     }
 }
@@ -70,6 +83,8 @@ pub enum Role {
     Candidate,
     /// Only receives the log; also a node that has not joined yet.
     Learner,
+    /// Was a member once and is none any more. Its id is never used again.
+    Removed,
     /// No longer runs.
     Stopped,
 }
@@ -99,4 +114,6 @@ pub struct Status {
     pub is_learner: bool,
     /// Whether this node is a member.
     pub joined: bool,
+    /// Whether the voters are being changed: two sets of them are in force until that is done.
+    pub changing: bool,
 }

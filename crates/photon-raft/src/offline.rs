@@ -2,16 +2,16 @@
 //!
 //! The caller holds whatever keeps a second process away. Everything here blocks.
 
-use std::{io, path::Path};
+use std::{collections::BTreeSet, io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use openraft::EntryPayload;
 
 use crate::{
     Error, Member, NodeId, StateMachine,
-    codec::Mark,
+    codec::{Mark, retired},
     log::{self, LogStore, Outline},
-    types::{Command, Entry, LogId, Membership, StoredMembership, Vote, log_id},
+    types::{Commands, Entry, LogId, Membership, StoredMembership, Vote, log_id},
 };
 
 /// What a stopped node's log and mark say.
@@ -33,12 +33,14 @@ pub struct Report {
     pub entries: u64,
     /// Files of the log.
     pub files: usize,
-    /// Bytes ever written to the log, up to its end.
+    /// Bytes of the log's files, each up to where its records end.
     pub bytes: u64,
     /// Bytes of a record that was being written when the process died; harmless.
     pub torn_bytes: u64,
     /// Members by the newest membership in the log, committed or not.
     pub members: Vec<Member>,
+    /// Ids of members that were removed, which are never taken again.
+    pub retired: BTreeSet<NodeId>,
 }
 
 fn storage(error: io::Error) -> Error {
@@ -105,6 +107,7 @@ pub fn examine(data_dir: &Path, mark: Option<Bytes>) -> Result<Report, Error> {
         bytes: examined.bytes,
         torn_bytes: examined.torn_bytes,
         members: members_of(membership),
+        retired: retired(membership),
     })
 }
 
@@ -122,7 +125,7 @@ pub(crate) fn no_log(dir: &Path, mark: &Mark) -> Result<(), Error> {
 }
 
 fn members_of(membership: &Membership) -> Vec<Member> {
-    let voters: std::collections::BTreeSet<NodeId> = membership.voter_ids().collect();
+    let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
     membership
         .nodes()
         .map(|(id, node)| Member::from_node(*id, node, !voters.contains(id)))
@@ -199,7 +202,7 @@ impl<'a, S: StateMachine> Stopped<'a, S> {
             self.mark.log_id = Some(entry.log_id);
             match entry.payload {
                 EntryPayload::Blank => {}
-                EntryPayload::Normal(command) => commands.push(command.0),
+                EntryPayload::Normal(many) => commands.extend_from_slice(many.as_slice()),
                 EntryPayload::Membership(membership) => {
                     self.mark.membership = StoredMembership::new(Some(entry.log_id), membership);
                 }
@@ -211,12 +214,17 @@ impl<'a, S: StateMachine> Stopped<'a, S> {
     }
 
     /// Makes `member` the only member and voter, in a new term, and applies `commands` as the first of the new
-    /// cluster. The log is purged behind them, so that members that join later get a copy of the state. Doing it
+    /// cluster. It never takes a node with an id in `retired`. The log is purged behind them, so that members that join later get a copy of the state. Doing it
     /// again after a crash is harmless. Returns what the commands answered.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a state without a history; [`Error::Storage`].
-    pub fn found(self, member: &Member, commands: Vec<Bytes>) -> Result<Vec<S::Reply>, Error> {
+    pub fn found(
+        self,
+        member: &Member,
+        retired: &BTreeSet<NodeId>,
+        commands: Vec<Bytes>,
+    ) -> Result<Vec<S::Reply>, Error> {
         let mut this = self;
         let outline = this.log.outline().map_err(storage)?;
         let Some(after) = outline.last.max(this.mark.log_id) else {
@@ -226,14 +234,17 @@ impl<'a, S: StateMachine> Stopped<'a, S> {
         };
         let term = term_of(&outline, &this.mark) + 1;
         let alone = Membership::new(
-            vec![std::collections::BTreeSet::from([member.node_id])],
-            std::collections::BTreeMap::from([(member.node_id, member.node())]),
+            vec![BTreeSet::from([member.node_id])],
+            std::collections::BTreeMap::from([(
+                member.node_id,
+                member.node(&Arc::new(retired.clone())),
+            )]),
         )
         .map_err(|error| Error::Invalid(error.to_string()))?;
         let payloads = std::iter::once(EntryPayload::Membership(alone)).chain(
             commands
                 .into_iter()
-                .map(|command| EntryPayload::Normal(Command(command))),
+                .map(|command| EntryPayload::Normal(Commands::one(command))),
         );
         let entries: Vec<Entry> = (after.index + 1..)
             .zip(payloads)

@@ -27,9 +27,16 @@ pub trait StateMachine: Send + Sync + 'static {
 
     /// Applies `commands` in order and sets the mark, in one atomic batch; one reply per command.
     ///
-    /// Blocking; called from one thread, in log order. `commands` may be empty: then only the mark
+    /// Blocking; called in log order, never twice at a time. `commands` may be empty: then only the mark
     /// moves.
     fn apply(&self, commands: &[Bytes], mark: Bytes) -> io::Result<Vec<Self::Reply>>;
+
+    /// Whether applying these few commands now is a matter of tens of microseconds and waits for nothing: then it may
+    /// be done on a thread that serves requests. Asked before each small range.
+    fn is_quick(&self, commands: &[Bytes]) -> bool {
+        let _ = commands;
+        false
+    }
 
     /// Makes everything applied so far durable before it returns. Blocking; may run beside `apply`.
     fn flush(&self) -> io::Result<()>;

@@ -1,15 +1,16 @@
 //! What stands around every REST handler, once.
 //!
 //! ```text
-//! request ─> load shed ─> dev gate ─> media type, length ─> identity ─> handler (deadline, panics caught)
+//! request ─> load shed ─> dev gate ─> media type, lengths ─> identity ─> handler (deadline, panics caught)
 //!                                                                          │
-//! answer  <─ headers, log, metrics <─────────────── face renders <─────────┘
+//! answer  <─ headers, log, metrics <── face renders <── rest of the body <─┘
 //! ```
 
 mod gate;
 mod record;
+mod unread;
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     Router,
@@ -18,8 +19,8 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
-use futures::{FutureExt as _, StreamExt as _};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use futures::FutureExt as _;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request::Parts};
 use http_body_util::Limited;
 use jiff::Timestamp;
 use photon_core::{Code, Error};
@@ -35,12 +36,16 @@ use crate::{
     rest::{Deadline, Outcome, RequestId, RestError},
 };
 use record::Record;
+use unread::Unread;
 
 /// Paths that answer without a credential, and also when everything else is shed.
 const OPEN_PATHS: &[&str] = &["/health", "/livez", "/readyz"];
 
-/// The largest refused body that is read to its end.
-const LINGER_BYTES: u64 = 64 << 20;
+/// Path and query of a request. hyper, below us, refuses 64 KiB by itself and without our envelope.
+const URI_BYTES: usize = 32 << 10;
+
+/// Names and values of a request's headers; hyper refuses some 400 KiB.
+const HEADER_BYTES: usize = 64 << 10;
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -145,14 +150,37 @@ impl Door {
                 ));
             }
         };
+        let deadline = Instant::now() + self.limits.request_timeout();
+        let (parts, body) = request.into_parts();
+        let has_body = !hyper::body::Body::is_end_stream(&body);
+        // With h2 a request that is not read to its end costs its own stream only.
+        if !has_body || parts.version >= Version::HTTP_2 {
+            let request = Request::from_parts(parts, body);
+            return self.serve(id, request, next, record, deadline).await;
+        }
+        let unread = Unread::of(&parts.headers);
+        let request = Request::from_parts(parts, unread.lend(body));
+        let response = self.serve(id, request, next, record, deadline).await;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let patience = left.min(self.limits.header_timeout());
+        unread.discard(patience).await;
+        response
+    }
+
+    async fn serve(
+        &self,
+        id: RequestId,
+        request: Request,
+        next: Next,
+        record: &mut Record,
+        deadline: Instant,
+    ) -> Response {
         let (mut parts, body) = request.into_parts();
         let has_body = !hyper::body::Body::is_end_stream(&body);
         if let Err(error) = self.check(&parts, has_body) {
-            if error.code() == Code::PAYLOAD_TOO_LARGE {
-                linger(&parts.headers, body, self.limits.header_timeout()).await;
-            }
             return refuse(error);
         }
+        let open = OPEN_PATHS.contains(&parts.uri.path());
         match self.identify(&parts, open).await {
             Ok(Some(identity)) => {
                 record.identity = Some(identity.to_string());
@@ -161,7 +189,6 @@ impl Door {
             Ok(None) => {}
             Err(error) => return refuse(error),
         }
-        let deadline = Instant::now() + self.limits.request_timeout();
         parts.extensions.insert(id);
         parts.extensions.insert(Deadline(deadline));
         let body = Body::new(Limited::new(body, self.limits.body_bytes));
@@ -180,6 +207,7 @@ impl Door {
         if self.mode == Mode::Dev {
             gate::refuse_browsers(parts)?;
         }
+        check_head(parts)?;
         if self.bodies == Bodies::Json && has_body {
             gate::require_json(parts)?;
         }
@@ -230,11 +258,11 @@ impl Door {
             (Some(Outcome::Data(json)), status) => {
                 return with_headers(self.face.data(status, &json, &meta), &parts.headers);
             }
-            (Some(Outcome::Error(error)), _) => error,
             // The router knows the path but not the method, and adds `Allow` to whatever passes here.
-            (None, StatusCode::METHOD_NOT_ALLOWED) if method == Method::OPTIONS => {
+            (_, StatusCode::METHOD_NOT_ALLOWED) if method == Method::OPTIONS => {
                 return with_headers(StatusCode::NO_CONTENT.into_response(), &parts.headers);
             }
+            (Some(Outcome::Error(error)), _) => error,
             (None, status) if status.is_client_error() || status.is_server_error() => {
                 Arc::new(without_outcome(status, method))
             }
@@ -312,18 +340,29 @@ fn with_headers(mut response: Response, handler: &HeaderMap) -> Response {
     response
 }
 
-/// Reads a refused body and throws it away: a connection that is closed while its client still sends breaks,
-/// and the answer is lost with it. Bodies beyond any mistake, and clients that wait to be told to send, are
-/// answered at once.
-async fn linger(headers: &HeaderMap, body: Body, patience: Duration) {
-    let announced = content_length(headers).unwrap_or_default();
-    if announced > LINGER_BYTES || headers.contains_key(header::EXPECT) {
-        return;
+/// Heads that are too long, within what hyper lets pass.
+fn check_head(parts: &Parts) -> Result<(), Error> {
+    let uri = parts
+        .uri
+        .path_and_query()
+        .map_or(0, |uri| uri.as_str().len());
+    if uri > URI_BYTES {
+        return Err(Error::new(
+            Code::URI_TOO_LONG,
+            format!("path and query have {uri} bytes; at most {URI_BYTES} are taken"),
+        ));
     }
-    let mut chunks = body.into_data_stream();
-    let discard = async { while let Some(Ok(_)) = chunks.next().await {} };
-    // Whoever takes longer loses the answer.
-    let _read = tokio::time::timeout(patience, discard).await;
+    let headers = parts.headers.iter();
+    let bytes: usize = headers
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if bytes > HEADER_BYTES {
+        return Err(Error::new(
+            Code::HEADERS_TOO_LARGE,
+            format!("the headers have {bytes} bytes; at most {HEADER_BYTES} are taken"),
+        ));
+    }
+    Ok(())
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

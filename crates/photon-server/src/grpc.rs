@@ -2,12 +2,12 @@
 
 use std::{
     convert::Infallible,
+    pin::Pin,
     task::{Context, Poll},
 };
 
 use axum::{Router, extract::Request, response::IntoResponse as _};
-use futures::{TryFutureExt as _, future::MapOk};
-use http::{HeaderValue, header};
+use http::{HeaderValue, Uri, header};
 use photon_core::{Code, Error};
 use tonic::{Status, server::NamedService, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -30,23 +30,36 @@ pub fn status(error: &Error) -> Status {
 /// gRPC services, and beside them plain HTTP routes on the same port.
 ///
 /// A path that is neither is answered by the HTTP routes' own 404, or, when the request is gRPC or there
-/// are no HTTP routes, with `UNIMPLEMENTED`. gRPC requests pass nothing but the router.
+/// are no HTTP routes, with `UNIMPLEMENTED` and grpc-go's `unknown service …`. gRPC requests pass nothing but the
+/// router.
 pub fn router(routes: Routes, http: Option<Router>) -> Router {
     let grpc = routes.prepare().into_axum_router();
-    let Some(http) = http else { return grpc };
-    let http = http.with_state(());
+    let http: Option<Router> = http.map(|http| http.with_state(()));
     let neither = tower::service_fn(move |request: Request| {
-        let http = http.clone();
+        let http = http.clone().filter(|_| !is_grpc(&request));
         async move {
-            if is_grpc(&request) {
-                let status: http::Response<tonic::body::Body> =
-                    Status::unimplemented("unknown service or method").into_http();
-                return Ok::<_, Infallible>(status.into_response());
+            match http {
+                Some(http) => http.oneshot(request).await,
+                None => {
+                    let status: Answer = unknown_service(request.uri().path()).into_http();
+                    Ok::<_, Infallible>(status.into_response())
+                }
             }
-            http.oneshot(request).await
         }
     });
     grpc.reset_fallback().fallback_service(neither)
+}
+
+fn unknown_service(path: &str) -> Status {
+    Status::unimplemented(match service_and_method(path) {
+        Some((service, _)) => format!("unknown service {service}"),
+        None => format!("malformed method name: {path:?}"),
+    })
+}
+
+/// `/package.Service/Method`.
+fn service_and_method(path: &str) -> Option<(&str, &str)> {
+    path.strip_prefix('/')?.rsplit_once('/')
 }
 
 fn is_grpc(request: &Request) -> bool {
@@ -54,33 +67,75 @@ fn is_grpc(request: &Request) -> bool {
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// A gRPC service that refuses messages beyond its limit as Go's servers do: `RESOURCE_EXHAUSTED` and
-/// `grpc: received message larger than max (… vs. …)`, with `photon-error-code: PAYLOAD_TOO_LARGE`. tonic says
-/// `OUT_OF_RANGE`, which in a store means that a revision is.
+/// A gRPC service that refuses in grpc-go's words what tonic refuses by itself:
+///
+/// - a message beyond its limit: `RESOURCE_EXHAUSTED` and `grpc: received message larger than max (… vs. …)`, with
+///   `photon-error-code: PAYLOAD_TOO_LARGE`. tonic says `OUT_OF_RANGE`, which in a store means that a revision is.
+/// - a method it does not have: `unknown method … for service …`. tonic says nothing beside `UNIMPLEMENTED`.
 #[derive(Clone, Debug)]
-pub struct SaysTooLarge<S>(pub S);
+pub struct GoWords<S>(pub S);
 
-impl<S: NamedService> NamedService for SaysTooLarge<S> {
+impl<S: NamedService> NamedService for GoWords<S> {
     const NAME: &'static str = S::NAME;
 }
 
 type Answer = http::Response<tonic::body::Body>;
 
-impl<S, R> Service<R> for SaysTooLarge<S>
+impl<S, B> Service<http::Request<B>> for GoWords<S>
 where
-    S: Service<R, Response = Answer>,
+    S: Service<http::Request<B>, Response = Answer>,
+    S::Future: Unpin,
 {
     type Response = Answer;
     type Error = S::Error;
-    type Future = MapOk<S::Future, fn(Answer) -> Answer>;
+    type Future = Reworded<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.0.poll_ready(context)
     }
 
-    fn call(&mut self, request: R) -> Self::Future {
-        self.0.call(request).map_ok(name_too_large)
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        Reworded {
+            asked: request.uri().clone(),
+            answer: self.0.call(request),
+        }
     }
+}
+
+/// The answer of a [`GoWords`].
+#[derive(Debug)]
+pub struct Reworded<F> {
+    asked: Uri,
+    answer: F,
+}
+
+impl<F, E> Future for Reworded<F>
+where
+    F: Future<Output = Result<Answer, E>> + Unpin,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { asked, answer } = self.get_mut();
+        Pin::new(answer)
+            .poll(context)
+            .map_ok(|answer| name_unknown_method(asked.path(), name_too_large(answer)))
+    }
+}
+
+fn name_unknown_method(path: &str, answer: Answer) -> Answer {
+    const UNIMPLEMENTED: &[u8] = b"12";
+    let headers = answer.headers();
+    let status = headers.get(Status::GRPC_STATUS);
+    if status.is_none_or(|status| status.as_bytes() != UNIMPLEMENTED)
+        || headers.contains_key(Status::GRPC_MESSAGE)
+    {
+        return answer;
+    }
+    let Some((service, method)) = service_and_method(path) else {
+        return answer;
+    };
+    Status::unimplemented(format!("unknown method {method} for service {service}")).into_http()
 }
 
 fn name_too_large(answer: Answer) -> Answer {
@@ -124,13 +179,36 @@ pub(crate) fn with_reflection(
     if descriptors.is_empty() {
         return Ok(routes);
     }
+    Ok(routes.add_service(reflection(descriptors)?))
+}
+
+/// The reflection service (v1) by itself, for daemons that put something before it.
+///
+/// # Errors
+/// Descriptors that cannot be read.
+pub fn reflection(
+    descriptors: &[&'static [u8]],
+) -> Result<
+    impl NamedService
+    + Service<
+        http::Request<tonic::body::Body>,
+        Response = Answer,
+        Error = Infallible,
+        Future: Send + 'static,
+    >
+    + Clone
+    + Send
+    + Sync
+    + 'static
+    + use<>,
+    Error,
+> {
     let mut builder = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
     for set in descriptors {
         builder = builder.register_encoded_file_descriptor_set(set);
     }
-    let service = builder.build_v1().map_err(Error::internal)?;
-    Ok(routes.add_service(service))
+    builder.build_v1().map(GoWords).map_err(Error::internal)
 }
 
 /// Keeps `grpc.health.v1` in step with the process. Ends with the drain: whoever watches is told
@@ -158,6 +236,21 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
     use super::*;
+
+    #[test]
+    fn only_tonics_own_unimplemented_is_named() {
+        let path = "/a.b.C/D";
+        let named = name_unknown_method(path, Status::unimplemented("").into_http());
+        let named = Status::from_header_map(named.headers()).unwrap();
+        assert_eq!(named.code(), tonic::Code::Unimplemented);
+        assert_eq!(named.message(), "unknown method D for service a.b.C");
+        for other in [Status::unimplemented("not here"), Status::internal("")] {
+            let (code, text) = (other.code(), other.message().to_owned());
+            let kept = name_unknown_method(path, other.into_http());
+            let kept = Status::from_header_map(kept.headers()).unwrap();
+            assert_eq!((kept.code(), kept.message()), (code, text.as_str()));
+        }
+    }
 
     #[test]
     fn only_the_decoders_refusal_is_renamed() {

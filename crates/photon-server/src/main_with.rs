@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
+use photon_core::error::in_one_line;
 use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -24,8 +25,13 @@ pub struct CommonArgs {
 pub trait ServiceConfig: DeserializeOwned {
     /// What is logged, and how.
     fn log(&self) -> &LogConfig;
-    /// What the types cannot say: values that do not go together, files that must be there.
+    /// What the types cannot say: values that do not go together. Looks at nothing but the configuration.
     fn validate(&self) -> Result<(), ConfigError>;
+    /// What `--check` looks at besides: files and directories that are named, and would be found bad at the start.
+    /// Changes nothing.
+    fn check(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
 }
 
 /// Loads the configuration, prepares the process, runs the service until it ends, and says how it went.
@@ -40,6 +46,9 @@ where
 {
     let config: C = match load(args.config.as_deref(), env_prefix).and_then(|config: C| {
         config.validate()?;
+        if args.check {
+            config.check()?;
+        }
         Ok(config)
     }) {
         Ok(config) => config,
@@ -68,7 +77,10 @@ fn prepare(log: &LogConfig) -> anyhow::Result<tokio::runtime::Runtime> {
     install_crypto();
     crate::log::init(log)?;
     raise_descriptor_limit();
+    // One more than there are cores: a thread may wait for a disk, and others must go on.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores + 1)
         .enable_all()
         .build()?)
 }
@@ -115,7 +127,7 @@ async fn cancel_on_signal(stop: CancellationToken) {
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    tell(&format!("error: {error:#}"));
+    tell(&format!("error: {}", in_one_line(error.as_ref())));
     ExitCode::FAILURE
 }
 

@@ -133,11 +133,7 @@ impl Transaction {
         collection: &Collection<T>,
         stored: &Stored<T>,
     ) -> Result<&mut Self> {
-        let path = collection.path(&stored.key)?;
-        self.require(Requirement::Revision {
-            key: path.clone(),
-            revision: stored.revision,
-        });
+        let path = self.require_as_read(collection, stored)?;
         let origin = &stored.origin;
         let bytes = collection.encoded(stored)?;
         if bytes == origin.bytes {
@@ -164,11 +160,7 @@ impl Transaction {
         collection: &Collection<T>,
         stored: &Stored<T>,
     ) -> Result<&mut Self> {
-        let path = collection.path(&stored.key)?;
-        self.require(Requirement::Revision {
-            key: path.clone(),
-            revision: stored.revision,
-        });
+        let path = self.require_as_read(collection, stored)?;
         for index in collection.index_keys_of(&stored.key, &stored.origin)? {
             self.writes.push(Write::Delete(index));
         }
@@ -185,11 +177,7 @@ impl Transaction {
         collection: &Collection<T>,
         stored: &Stored<T>,
     ) -> Result<&mut Self> {
-        let key = collection.path(&stored.key)?;
-        self.require(Requirement::Revision {
-            key,
-            revision: stored.revision,
-        });
+        self.require_as_read(collection, stored)?;
         Ok(self)
     }
 
@@ -319,6 +307,20 @@ impl Transaction {
             }
             Write::Delete(key) => TxnOp::delete(self.store.full(key), None::<DeleteOptions>),
         }
+    }
+
+    /// The record's key, which is to have the revision it was read at.
+    fn require_as_read<T: Record>(
+        &mut self,
+        collection: &Collection<T>,
+        stored: &Stored<T>,
+    ) -> Result<String> {
+        let key = collection.path(&stored.key)?;
+        self.require(Requirement::Revision {
+            key: key.clone(),
+            revision: stored.revision,
+        });
+        Ok(key)
     }
 
     fn require(&mut self, requirement: Requirement) {

@@ -119,13 +119,7 @@ impl Init {
 
     /// Without a password: a certificate is the only way to be this user.
     async fn user(&mut self, store: &mut Client, name: &str) -> Result<(), Failure> {
-        if store
-            .user_list()
-            .await?
-            .users()
-            .iter()
-            .any(|known| known == name)
-        {
+        if has_user(store, name).await? {
             return Ok(());
         }
         self.done.push(format!("user {name} added"));
@@ -138,13 +132,7 @@ impl Init {
     }
 
     async fn role(&mut self, store: &mut Client, name: &str) -> Result<(), Failure> {
-        if store
-            .role_list()
-            .await?
-            .roles()
-            .iter()
-            .any(|known| known == name)
-        {
+        if has_role(store, name).await? {
             return Ok(());
         }
         self.done.push(format!("role {name} added"));
@@ -155,12 +143,7 @@ impl Init {
     }
 
     async fn user_role(&mut self, store: &mut Client, name: &str) -> Result<(), Failure> {
-        if store
-            .user_list()
-            .await?
-            .users()
-            .iter()
-            .any(|known| known == name)
+        if has_user(store, name).await?
             && store
                 .user_get(name)
                 .await?
@@ -184,12 +167,7 @@ impl Init {
         grant: &Grant,
     ) -> Result<(), Failure> {
         let wanted = Permission::new(grant.kind, grant.prefix.clone()).with_prefix();
-        if store
-            .role_list()
-            .await?
-            .roles()
-            .iter()
-            .any(|known| known == role)
+        if has_role(store, role).await?
             && store.role_get(role).await?.permissions().contains(&wanted)
         {
             return Ok(());
@@ -221,6 +199,16 @@ impl Init {
         })?;
         Ok(())
     }
+}
+
+async fn has_user(store: &mut Client, name: &str) -> Result<bool, Failure> {
+    let users = store.user_list().await?;
+    Ok(users.users().iter().any(|known| known == name))
+}
+
+async fn has_role(store: &mut Client, name: &str) -> Result<bool, Failure> {
+    let roles = store.role_list().await?;
+    Ok(roles.roles().iter().any(|known| known == name))
 }
 
 #[cfg(test)]

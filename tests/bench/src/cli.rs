@@ -11,7 +11,7 @@ use crate::compare::{self, Load};
 use crate::data::{KEYS, KeySpace, VALUE_BYTES, Values};
 use crate::server::{Cluster, Kind, Single};
 use crate::workers::{Consistency, fill};
-use crate::{ceiling, election, memory};
+use crate::{ceiling, election, fsync, memory};
 
 /// Load for any etcd v3 endpoint, and comparisons of servers.
 #[derive(Parser, Debug)]
@@ -90,6 +90,12 @@ enum Command {
         /// Where its data goes.
         #[arg(long, default_value = "target")]
         directory: PathBuf,
+    },
+    /// Measure write + fdatasync on files that grow, that are preallocated, and that are overwritten.
+    Fsync {
+        /// Where the files go: the disk that is measured.
+        #[arg(long, default_value = "target")]
+        dir: PathBuf,
     },
     /// Start two servers and run everything on both in turns.
     Compare(Compare),
@@ -268,6 +274,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 fill: false,
             };
             load(&target, Load::Put { clients }).await
+        }
+        Command::Fsync { dir } => {
+            print!(
+                "{}",
+                tokio::task::spawn_blocking(move || fsync::table(&dir)).await??
+            );
+            Ok(())
         }
         Command::Compare(options) => compare(options).await,
         Command::Ceiling {

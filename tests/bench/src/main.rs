@@ -5,6 +5,7 @@
 //! workers.rs   what one worker does in a step: put, get, transaction, range, page
 //! watch.rs     delivery latency to many watchers under a fixed write rate
 //! election.rs  time without an acknowledged write after SIGKILL of the leader
+//! fsync.rs     what a durable write costs, by the kind of file
 //! ceiling.rs   a service that answers with constants: what the gRPC stack itself allows
 //! server/      starts etcd, ChainFire and the ceiling; CPU, memory and fsyncs of what it started
 //! compare/     the plan of measures, interleaved runs, the table
@@ -19,6 +20,7 @@ mod cli;
 mod compare;
 mod data;
 mod election;
+mod fsync;
 mod load;
 mod memory;
 mod server;

@@ -22,7 +22,10 @@ mod state;
 mod tests;
 mod token;
 
-use std::{io, time::Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use parking_lot::RwLock;
 use photon_proto::{
@@ -101,6 +104,15 @@ impl AuthStore {
     #[must_use]
     pub(crate) fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, with tokens that live this long since their last use.
+    #[must_use]
+    pub(crate) fn with_token_ttl(ttl: Duration) -> Self {
+        Self {
+            state: RwLock::default(),
+            tokens: Tokens::living(ttl),
+        }
     }
 
     /// Takes over the records of a data directory in place of everything known. Tokens are forgotten.

@@ -2,7 +2,7 @@
 //!
 //! The token is made by the door that checked the password. What is replicated is the digest of its letters
 //! (`command.v1.Authenticate`), so it is known to every member and written down nowhere. Each member keeps
-//! it in memory for five minutes since its last use there. The index tells a member that has not come that
+//! it in memory for some minutes ([`TOKEN_TTL`]) since its last use there. The index tells a member that has not come that
 //! far yet to wait before it says that it does not know the token.
 
 use std::{
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use rand::{TryRngCore, rngs::OsRng};
 use sha2::{Digest, Sha256};
 
-/// How long an unused token lives.
+/// How long an unused token lives unless it is set.
 pub const TOKEN_TTL: Duration = Duration::from_secs(300);
 /// Tokens a member remembers; the one that would end first makes room.
 const MAX_TOKENS: usize = 100_000;
@@ -94,12 +94,27 @@ struct Holder {
 }
 
 /// The tokens this member knows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tokens {
     by_digest: Mutex<HashMap<TokenDigest, Holder>>,
+    /// How long an unused one lives.
+    ttl: Duration,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self::living(TOKEN_TTL)
+    }
 }
 
 impl Tokens {
+    pub(super) fn living(ttl: Duration) -> Self {
+        Self {
+            by_digest: Mutex::default(),
+            ttl,
+        }
+    }
+
     pub(super) fn assign(&self, now: Instant, token_digest: &[u8], user: &str) {
         let Ok(token_digest) = TokenDigest::try_from(token_digest) else {
             return; // no letters have such a digest, so nobody could use it
@@ -118,7 +133,7 @@ impl Tokens {
             token_digest,
             Holder {
                 user: user.to_owned(),
-                ends: now + TOKEN_TTL,
+                ends: now + self.ttl,
             },
         );
     }
@@ -133,7 +148,7 @@ impl Tokens {
             tokens.remove(&token_digest);
             return None;
         }
-        holder.ends = now + TOKEN_TTL;
+        holder.ends = now + self.ttl;
         Some(holder.user.clone())
     }
 

@@ -1,7 +1,7 @@
 //! Single rules of etcd that a random walk would rarely name.
 
 use bytes::Bytes;
-use chainfire_engine::{Engine, EtcdError};
+use chainfire_engine::{Budget, Engine, EtcdError};
 use photon_proto::{
     etcdserverpb::{
         AlarmRequest, AlarmType, LeaseGrantRequest, PutRequest, RangeRequest,
@@ -356,4 +356,47 @@ fn readers_see_one_revision_while_writes_go_on() {
         );
     }
     writer.join().unwrap();
+}
+
+#[test]
+fn an_answer_with_a_budget_ends_there() {
+    let (_dir, engine) = open();
+    for key in [&b"a"[..], b"b", b"c", b"d"] {
+        one(&engine, put(key, b"four"));
+    }
+    let budget = |bytes| Budget::new(bytes, |key, value| key.len() + value.len());
+    let all = range_request(b"a", b"z", 0);
+    for (bytes, rows) in [(0, 1), (5, 1), (14, 2), (15, 3), (20, 4)] {
+        let found = engine.range_within(&all, budget(bytes)).unwrap();
+        assert_eq!(found.kvs.len(), rows, "{bytes}");
+        assert_eq!((found.count, found.more), (4, rows < 4), "{bytes}");
+    }
+    // The row that shows that there is more is not part of the answer.
+    let two = RangeRequest {
+        limit: 2,
+        ..all.clone()
+    };
+    let found = engine.range_within(&two, budget(10)).unwrap();
+    assert_eq!((found.kvs.len(), found.more), (2, true));
+    let sorted = RangeRequest {
+        sort_order: 2,
+        ..all.clone()
+    };
+    let refused = engine.range_within(&sorted, budget(19)).unwrap_err();
+    assert_eq!(refused, EtcdError::ANSWER_TOO_LARGE);
+
+    // A transaction's ranges share one, and comparing costs nothing of it.
+    let half = || op(Request::RequestRange(range_request(b"a", b"c", 0)));
+    let mut both = txn(vec![half(), half()]);
+    both.compare = vec![photon_proto::etcdserverpb::Compare {
+        key: b"a".as_slice().into(),
+        range_end: b"z".as_slice().into(),
+        target: 1,
+        ..Default::default()
+    }];
+    both.failure = both.success.clone();
+    assert!(engine.read_txn_within(&both, budget(20)).is_ok());
+    let refused = engine.read_txn_within(&both, budget(19)).unwrap_err();
+    assert_eq!(refused, EtcdError::ANSWER_TOO_LARGE);
+    assert!(engine.read_txn(&both).is_ok());
 }

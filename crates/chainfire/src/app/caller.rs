@@ -26,7 +26,20 @@ pub struct Caller {
 #[derive(Clone, PartialEq, Default)]
 struct Shown {
     token: Option<Box<str>>,
+    /// Whether there was a certificate, also where its name does not count.
+    certificate: bool,
     common_name: Option<Box<str>>,
+}
+
+impl From<Credentials<'_>> for Shown {
+    fn from(credentials: Credentials<'_>) -> Self {
+        let Credentials { token, common_name } = credentials;
+        Self {
+            token: token.map(Into::into),
+            certificate: common_name.is_some(),
+            common_name: common_name.map(Into::into),
+        }
+    }
 }
 
 impl std::fmt::Debug for Shown {
@@ -53,11 +66,20 @@ impl Caller {
         who: None,
         shown: Shown {
             token: None,
+            certificate: false,
             common_name: None,
         },
     };
 
-    /// As if no certificate had been shown: for doors on which a certificate lets in but names nobody.
+    /// Somebody who has shown something that was not looked at yet, and is nobody until [`App::renewed`] has.
+    pub(crate) fn unproven(credentials: Credentials<'_>) -> Self {
+        Self {
+            who: Some(command::Caller::default()),
+            shown: credentials.into(),
+        }
+    }
+
+    /// As if the certificate had no name: for doors on which a certificate lets in but names nobody.
     pub(crate) fn unnamed(mut self) -> Self {
         self.shown.common_name = None;
         self
@@ -85,20 +107,19 @@ impl App {
     /// `invalid auth token`; in enforce mode without authentication, `user name is empty` for whoever shows
     /// no certificate.
     pub fn caller(&self, credentials: Credentials<'_>) -> Result<Caller, EtcdError> {
-        let Credentials { token, common_name } = credentials;
-        let auth = self.engine.auth();
-        let caller = auth.caller(token, common_name)?;
-        if self.config.auth.mode == Mode::Enforce && caller.user.is_empty() && common_name.is_none()
-        {
-            return Err(EtcdError::USER_EMPTY);
+        self.renewed(&Caller::unproven(credentials))
+    }
+
+    /// Whether somebody may knock at all, whatever they are allowed behind the door: in enforce mode only with a
+    /// client certificate or a token that holds.
+    ///
+    /// # Errors
+    /// Those of [`App::caller`].
+    pub fn admit(&self, credentials: Credentials<'_>) -> Result<(), EtcdError> {
+        if self.config.auth.mode == Mode::Dev || credentials.common_name.is_some() {
+            return Ok(());
         }
-        Ok(Caller {
-            who: Some(caller),
-            shown: Shown {
-                token: token.map(Into::into),
-                common_name: common_name.map(Into::into),
-            },
-        })
+        self.caller(credentials).map(drop)
     }
 
     /// The caller of a stream as they are now: what they showed when it began is looked at again, so that a
@@ -106,16 +127,23 @@ impl App {
     /// request on.
     ///
     /// # Errors
-    /// `invalid auth token` when the token has ended.
+    /// Those of [`App::caller`].
     pub fn renewed(&self, caller: &Caller) -> Result<Caller, EtcdError> {
         if caller.who.is_none() {
             return Ok(caller.clone());
         }
-        let Shown { token, common_name } = &caller.shown;
+        let Shown {
+            token,
+            certificate,
+            common_name,
+        } = &caller.shown;
         let who = self
             .engine
             .auth()
             .caller(token.as_deref(), common_name.as_deref())?;
+        if self.config.auth.mode == Mode::Enforce && who.user.is_empty() && !certificate {
+            return Err(EtcdError::USER_EMPTY);
+        }
         Ok(Caller {
             who: Some(who),
             shown: caller.shown.clone(),
@@ -177,7 +205,7 @@ impl App {
     }
 
     /// Members, snapshots, compaction, users and roles are root's.
-    pub(super) fn require_root(&self, caller: &Caller) -> Result<(), EtcdError> {
+    pub(crate) fn require_root(&self, caller: &Caller) -> Result<(), EtcdError> {
         self.authorize(caller, Request::Root)
     }
 }

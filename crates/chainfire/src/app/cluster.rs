@@ -7,9 +7,11 @@
 //! A node must answer before it is added, and votes only when it has caught up: an address that leads
 //! nowhere can cost no quorum. So, unlike with etcd, the new node is started first (`chainfire --join`).
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
+use anyhow::Context as _;
 use chainfire_engine::EtcdError;
+use photon_core::error::in_one_line;
 use photon_proto::photon::chainfire::v1::{StatusRequest, chain_fire_client::ChainFireClient};
 use photon_raft::{Error, Member, NodeId, identify};
 use tokio::time::Instant;
@@ -17,12 +19,6 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use super::{App, Caller, from_raft};
 use crate::config::GROUP;
-
-/// How long a new member may take to catch up before it is left a learner for good.
-const CATCH_UP_WITHIN: Duration = Duration::from_secs(600);
-
-/// Time between two attempts to promote a member that has not caught up.
-const CATCH_UP_POLL: Duration = Duration::from_millis(200);
 
 /// How long a node that is to be added may take to say who it is.
 const ASK_WITHIN: Duration = Duration::from_secs(3);
@@ -48,17 +44,13 @@ pub enum Address {
 }
 
 impl App {
-    /// Adds a node as a learner and, unless it is to stay one, promotes it once it has caught up; the
-    /// answer does not wait for that. Needs the root role.
+    /// Adds a node as a learner and, unless it is to stay one, lets whoever leads promote it once it has caught up;
+    /// the answer does not wait for that. Needs the root role.
     ///
     /// # Errors
-    /// `permission denied`, `Peer URLs already exists`, `member ID already exist`; a text with the address
+    /// `permission denied`, `Peer URLs already exists`, `member ID already exist`, [`retired`]; a text with the address
     /// when the node there does not answer or is another one; no leader or timeout.
-    pub async fn member_add(
-        self: &Arc<Self>,
-        caller: &Caller,
-        new: NewMember,
-    ) -> Result<Member, EtcdError> {
+    pub async fn member_add(&self, caller: &Caller, new: NewMember) -> Result<Member, EtcdError> {
         self.require_root(caller)?;
         self.require_voter()?;
         let asked = self.who_is(&new.address).await?;
@@ -75,6 +67,7 @@ impl App {
             .add_learner(
                 Member {
                     learner: true,
+                    promote: !new.stays_learner,
                     ..asked
                 },
                 self.deadline(),
@@ -82,10 +75,6 @@ impl App {
             .await
             .map_err(|error| from_membership(&error))?;
         tracing::info!(node_id = member.node_id, peer = %member.peer_address, "member added as a learner");
-        if !new.stays_learner {
-            self.tasks
-                .spawn(promote_when_caught_up(Arc::clone(self), member.node_id));
-        }
         Ok(member)
     }
 
@@ -162,6 +151,21 @@ impl App {
         Ok(self.members())
     }
 
+    /// The members, for whoever runs the cluster: at our own doors the list is root's like everything about members.
+    /// etcd shows it to every user ([`App::member_list`]), as its clients look for endpoints in it.
+    ///
+    /// # Errors
+    /// `permission denied`, no leader or timeout.
+    pub async fn roster(&self, caller: &Caller) -> Result<Vec<Member>, EtcdError> {
+        self.require_root(caller)?;
+        self.member_list(caller, true).await
+    }
+
+    /// Whether the caller has the root role, or needs none because authentication is off.
+    pub fn is_root(&self, caller: &Caller) -> bool {
+        self.require_root(caller).is_ok()
+    }
+
     /// The members as this node's log has them.
     pub fn members(&self) -> Vec<Member> {
         self.raft.borrow().members.clone()
@@ -187,63 +191,97 @@ impl App {
             }
             Address::Client(address) => {
                 let asked = tokio::time::timeout_at(deadline, self.ask_client_port(address));
-                match asked.await {
-                    Ok(Ok(member)) => Ok(member),
-                    Ok(Err(error)) => Err(refused(format!("{address} does not answer: {error}"))),
-                    Err(_) => Err(refused(format!("{address} does not answer in time"))),
-                }
+                let outcome = asked.await.unwrap_or_else(|_| {
+                    Err(anyhow::anyhow!("does not answer within {ASK_WITHIN:?}"))
+                });
+                outcome
+                    .map_err(|error| refused(format!("{address} {}", in_one_line(error.as_ref()))))
             }
         }
     }
 
+    /// Who serves clients there. An error's text goes on where the address ends.
     async fn ask_client_port(&self, address: &str) -> anyhow::Result<Member> {
         let endpoint = match &self.config.peer.tls {
-            None => Endpoint::from_shared(format!("http://{address}"))?,
+            None => Endpoint::from_shared(format!("http://{address}")).context(NO_ADDRESS)?,
             // Members show each other the certificate they show their peers.
             Some(tls) => {
                 let identity =
                     Identity::from_pem(std::fs::read(&tls.certificate)?, std::fs::read(&tls.key)?);
                 let authority = Certificate::from_pem(std::fs::read(&tls.ca)?);
-                Endpoint::from_shared(format!("https://{address}"))?.tls_config(
-                    ClientTlsConfig::new()
-                        .identity(identity)
-                        .ca_certificate(authority),
-                )?
+                Endpoint::from_shared(format!("https://{address}"))
+                    .context(NO_ADDRESS)?
+                    .tls_config(
+                        ClientTlsConfig::new()
+                            .identity(identity)
+                            .ca_certificate(authority),
+                    )?
             }
         };
-        let mut client = ChainFireClient::new(endpoint.connect().await?);
-        let status = client.status(StatusRequest {}).await?.into_inner();
+        let channel = endpoint
+            .connect()
+            .await
+            .map_err(|error| anyhow::anyhow!("cannot be reached: {}", innermost(&error)))?;
+        let status = ChainFireClient::new(channel)
+            .status(StatusRequest {})
+            .await
+            .map_err(|status| anyhow::anyhow!(not_a_member(&status)))?
+            .into_inner();
+        let ours = format!("{:x}", self.cluster_id());
+        if status.joined && ![ours.as_str(), "0"].contains(&status.cluster_id.as_str()) {
+            let theirs = &status.cluster_id;
+            anyhow::bail!("is a member of another cluster: {theirs}, and this one is {ours}");
+        }
         Ok(Member {
             node_id: status.node_id,
             name: status.name,
             peer_address: status.peer_address,
             client_addresses: vec![address.to_owned()],
             learner: true,
+            promote: false,
         })
     }
 }
 
-/// Ends when the member votes, is gone, or took too long.
-async fn promote_when_caught_up(app: Arc<App>, id: NodeId) {
-    let give_up = Instant::now() + CATCH_UP_WITHIN;
-    while Instant::now() < give_up {
-        tokio::select! {
-            () = app.stop.cancelled() => return,
-            promoted = app.group.promote(id, app.deadline()) => match promoted {
-                Ok(()) => {
-                    tracing::info!(node_id = id, "member has caught up and votes");
-                    return;
-                }
-                Err(Error::NotLearner(_) | Error::MemberNotFound(_)) => return,
-                Err(error) => tracing::debug!(node_id = id, %error, "member not promoted yet"),
-            },
-        }
-        tokio::time::sleep(CATCH_UP_POLL).await;
+const NO_ADDRESS: &str = "is no host:port";
+
+/// The text at the bottom of a chain: what the system said.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
     }
-    tracing::warn!(
-        node_id = id,
-        "member did not catch up and stays a learner: promote it by request"
-    );
+    cause.to_string()
+}
+
+/// What somebody there who answers, but not as a node does, is likely to be.
+fn not_a_member(status: &tonic::Status) -> String {
+    use tonic::Code;
+    let said = match std::error::Error::source(status) {
+        Some(cause) => innermost(cause),
+        None => status.message().to_owned(),
+    };
+    match status.code() {
+        Code::Unimplemented if is_unnamed(&said) => {
+            "answers, but not as a ChainFire does: it knows no such call; is it the \
+             peer port? The address is that of the client port"
+                .to_owned()
+        }
+        Code::Unimplemented | Code::Unknown | Code::Internal => {
+            format!("answers, but not as a ChainFire does: {said}")
+        }
+        Code::Unauthenticated => {
+            "takes no certificate from this node: client_ca of its [grpc.tls] has to accept the \
+             one of [peer.tls] here"
+                .to_owned()
+        }
+        _ => format!("does not say which node it is: {said}"),
+    }
+}
+
+/// Whether a gRPC server says only that it has no such service: tonic's in no words, grpc-go's in these.
+fn is_unnamed(said: &str) -> bool {
+    said.is_empty() || said.starts_with("unknown service ")
 }
 
 fn refused(text: String) -> EtcdError {
@@ -251,6 +289,11 @@ fn refused(text: String) -> EtcdError {
         tonic::Code::FailedPrecondition as i32,
         format!("chainfire: {text}"),
     )
+}
+
+/// The id belonged to a member that was removed.
+pub fn retired(id: NodeId) -> EtcdError {
+    refused(Error::Retired(id).to_string())
 }
 
 /// Refusals of membership changes in etcd's words where it has some.
@@ -261,6 +304,7 @@ fn from_membership(error: &Error) -> EtcdError {
         Error::MemberNotFound(_) => EtcdError::MEMBER_NOT_FOUND,
         Error::DuplicatePeer(_) => EtcdError::PEER_URL_EXIST,
         Error::DuplicateMember(_) => EtcdError::MEMBER_EXIST,
+        Error::Retired(id) => retired(*id),
         Error::LastVoter => EtcdError::MEMBER_NOT_ENOUGH_STARTED,
         Error::ChangeInProgress | Error::Unhealthy => EtcdError::UNHEALTHY,
         Error::IdentityMismatch { .. } | Error::Unreachable { .. } | Error::Invalid(_) => {

@@ -1,6 +1,13 @@
 //! What only the leader knows: when leases end. Any member asks it through [`photon_raft::Group::call_leader`].
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use chainfire_engine::{
@@ -30,6 +37,9 @@ pub struct LeaderDesk {
     clock: Mutex<Clock>,
     /// The fixed point the lessor's times count from.
     started: Instant,
+    /// Leases applied here since the start: granted, revoked or expired.
+    granted: AtomicU64,
+    revoked: AtomicU64,
     /// Set while the group runs: the group owns this desk, so one of the two has to let go.
     group: Mutex<Option<Group<Machine>>>,
 }
@@ -56,6 +66,8 @@ impl LeaderDesk {
                 term: None,
             }),
             started: Instant::now(),
+            granted: AtomicU64::new(0),
+            revoked: AtomicU64::new(0),
             group: Mutex::new(None),
         })
     }
@@ -72,6 +84,12 @@ impl LeaderDesk {
 
     fn group(&self) -> Option<Group<Machine>> {
         self.group.lock().clone()
+    }
+
+    /// Leases granted, and revoked or expired, since the start.
+    pub(super) fn lease_counts(&self) -> (u64, u64) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (read(&self.granted), read(&self.revoked))
     }
 
     /// The term in which this node took the leases over.
@@ -113,6 +131,7 @@ impl LeaderDesk {
         for (command, reply) in commands.iter().zip(replies) {
             match &reply.result {
                 Some(reply::Result::LeaseGrant(granted)) => {
+                    self.granted.fetch_add(1, Ordering::Relaxed);
                     let now = self.now();
                     self.clock
                         .lock()
@@ -120,6 +139,7 @@ impl LeaderDesk {
                         .granted(now, granted.id, granted.ttl);
                 }
                 Some(reply::Result::LeaseRevoke(_)) => {
+                    self.revoked.fetch_add(1, Ordering::Relaxed);
                     // Rare enough to read the command again for the id the answer does not carry.
                     if let Ok(Command {
                         op: Some(Op::LeaseRevoke(revoke)),

@@ -25,6 +25,15 @@ impl App {
         *self.leadership.0.borrow()
     }
 
+    /// Whether there is a leader with a quorum, or will be within three election timeouts: a member that has just
+    /// started, or just lost its leader, is not given up at once.
+    pub(crate) async fn comes_to_be_led(&self) -> bool {
+        let mut led = self.leadership.0.subscribe();
+        let found = led.wait_for(|led| *led);
+        let found = tokio::time::timeout(self.config.leaderless_limit(), found).await;
+        matches!(found, Ok(Ok(_)))
+    }
+
     /// Returns when there has been no leader for three election timeouts.
     pub(crate) async fn leader_lost(&self) {
         let mut led = self.leadership.0.subscribe();

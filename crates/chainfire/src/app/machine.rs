@@ -45,6 +45,10 @@ impl StateMachine for Machine {
         Ok(replies)
     }
 
+    fn is_quick(&self, commands: &[Bytes]) -> bool {
+        self.engine.is_quick(commands)
+    }
+
     fn flush(&self) -> io::Result<()> {
         self.engine.flush()
     }

@@ -15,6 +15,13 @@ use super::{App, Caller, blocking, from_raft, unexpected_reply};
 /// The etcd version whose behaviour this is, for clients that decide by it.
 pub const ETCD_VERSION: &str = "3.6.11";
 
+/// What a node is not fit to serve for: it was removed.
+pub const REMOVED: &str = "this node was removed from its cluster";
+
+/// Or it has started and does not know yet what is committed.
+pub const RECOVERING: &str =
+    "waiting for a leader with a quorum to say what was committed before the start";
+
 /// A node as it sees itself and its cluster.
 #[derive(Clone, Debug)]
 pub struct NodeStatus {
@@ -45,6 +52,11 @@ impl App {
         let mut errors = Vec::new();
         if raft.leader.is_none() {
             errors.push(EtcdError::NO_LEADER.to_string());
+        }
+        if raft.role == Role::Removed {
+            errors.push(REMOVED.to_owned());
+        } else if !self.is_recovered() {
+            errors.push(RECOVERING.to_owned());
         }
         for alarm in self.engine.alarms() {
             errors.push(format!(
@@ -109,6 +121,7 @@ impl App {
         caller: &Caller,
         revision: i64,
     ) -> Result<HashKvResponse, EtcdError> {
+        self.recovered().await?;
         self.require_root(caller)?;
         let engine = self.engine.clone();
         let hashed = blocking(move || engine.hash_kv(revision)).await?;

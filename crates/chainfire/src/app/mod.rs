@@ -22,7 +22,9 @@ mod leadership;
 mod lease;
 mod machine;
 mod maintenance;
+mod metrics;
 mod quota;
+mod recovery;
 mod snapshot;
 mod watch;
 
@@ -41,22 +43,23 @@ use photon_proto::{
     etcdserverpb::ResponseHeader,
     photon::chainfire::command::v1::{Command, Reply, SetIdentity, command::Op, reply},
 };
-use photon_raft::{Group, Status};
+use photon_raft::{Group, Role, Status};
 use prost::Message as _;
 use tokio::{sync::watch as channel, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use self::leadership::Leadership;
+pub(crate) use self::kv::AnswerLimit;
 pub use self::{
     caller::{Caller, Credentials},
-    cluster::{Address, NewMember},
+    cluster::{Address, NewMember, retired},
     leader::LeaderDesk,
     machine::Machine,
-    maintenance::{ETCD_VERSION, NodeStatus},
+    maintenance::{ETCD_VERSION, NodeStatus, RECOVERING, REMOVED},
     snapshot::Snapshot,
     watch::{WatchRefused, WatchSession, WatchUpdates, lost_rights},
 };
+use self::{leadership::Leadership, metrics::Counts, recovery::Recovery};
 use crate::config::{Config, MAX_ID};
 
 /// Where a node really listens, which the configuration leaves open for port 0.
@@ -80,6 +83,8 @@ pub struct App {
     /// The newest Raft status; borrowed on every request, so never held across an await.
     raft: channel::Receiver<Status>,
     leadership: Leadership,
+    recovery: Recovery,
+    counts: Counts,
     proposals: AtomicUsize,
     /// The cluster's id once it is known: asking the engine would copy the incarnation with every answer.
     cluster_id: AtomicU64,
@@ -117,6 +122,8 @@ impl App {
         Arc::new(Self {
             raft: group.watch(),
             leadership: Leadership::new(),
+            recovery: Recovery::new(),
+            counts: Counts::default(),
             proposals: AtomicUsize::new(0),
             cluster_id: AtomicU64::new(0),
             passwords: Passwords::new(HASHING_AT_ONCE),
@@ -140,9 +147,27 @@ impl App {
         self.addresses
     }
 
-    /// The Raft status as of now.
+    /// The Raft status as of now, as it is told to others: a leader that no quorum has confirmed for an election
+    /// timeout is none, neither here nor elsewhere.
     pub fn raft_status(&self) -> Status {
-        self.raft.borrow().clone()
+        let mut status = self.group.status();
+        match status.role {
+            Role::Leader if self.group.leads_with_quorum() => {}
+            Role::Leader => {
+                status.role = Role::Follower;
+                status.leader = None;
+            }
+            _ if self.has_leader() => {}
+            _ => status.leader = None,
+        }
+        status
+    }
+
+    /// Whether there is a leader with a quorum, by the freshest that is known: the leader itself notices first when
+    /// it has lost its quorum.
+    pub fn is_led(&self) -> bool {
+        let leads = self.raft.borrow().role == Role::Leader;
+        self.has_leader() && (!leads || self.group.leads_with_quorum())
     }
 
     /// Cancelled when the node stops: streams end then.
@@ -210,7 +235,16 @@ impl App {
     /// Members that do not vote yet answer only status and serializable reads, as in etcd.
     fn require_voter(&self) -> Result<(), EtcdError> {
         if self.raft.borrow().is_learner {
+            self.require_cluster()?;
             return Err(EtcdError::NOT_SUPPORTED_FOR_LEARNER);
+        }
+        Ok(())
+    }
+
+    /// A node that waits for a cluster to add it has no data, which is not to be taken for an empty store.
+    fn require_cluster(&self) -> Result<(), EtcdError> {
+        if self.cluster_id() == 0 {
+            return Err(NOT_JOINED);
         }
         Ok(())
     }
@@ -243,7 +277,10 @@ impl App {
             .group
             .propose(Bytes::from(command.encode_to_vec()), self.deadline())
             .await
-            .map_err(|error| from_raft(&error))?;
+            .map_err(|error| {
+                self.counts.proposal_failed();
+                from_raft(&error)
+            })?;
         let Reply { revision, result } = applied.reply;
         match result {
             Some(reply::Result::Failure(failure)) => {
@@ -309,6 +346,8 @@ impl App {
         self.tasks
             .spawn(compaction::compact_while_leading(Arc::clone(self)));
         self.tasks.spawn(leadership::probe(Arc::clone(self)));
+        self.tasks.spawn(recovery::recover(Arc::clone(self)));
+        self.tasks.spawn(metrics::count_leaders(Arc::clone(self)));
     }
 
     /// Waits for the loops, which end when the stop token given to [`App::new`] is cancelled.
@@ -369,6 +408,12 @@ fn internal(error: &dyn std::error::Error) -> EtcdError {
         message: "chainfire: internal error".into(),
     }
 }
+
+/// The answer of a node that has received nothing of a cluster yet.
+const NOT_JOINED: EtcdError = EtcdError::new(
+    tonic::Code::Unavailable as i32,
+    "chainfire: this node is not part of a cluster yet",
+);
 
 /// How long a loop of the leader rests between two looks.
 const TICK: Duration = Duration::from_millis(500);

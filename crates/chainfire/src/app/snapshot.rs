@@ -7,8 +7,8 @@
 //!   state/<file>...          a checkpoint of the engine
 //! ```
 //!
-//! Its size is a multiple of 512 (tar's block), which etcdctl demands of a snapshot. The checkpoint is hard
-//! links and is gone when the stream has been read or dropped.
+//! and behind the archive its SHA-256, as etcd's. The archive's size is a multiple of 512 (tar's block), which etcdctl
+//! demands of a snapshot. The checkpoint is hard links and is gone when the stream has been read or dropped.
 
 use std::{
     fs::{self, File},
@@ -39,34 +39,42 @@ const FORMAT: u32 = 1;
 /// A snapshot on its way out.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Bytes in all; a multiple of 512.
+    /// Bytes in all: a multiple of 512, and the checksum.
     pub size: u64,
     /// The store's revision in it.
     pub revision: i64,
-    /// The bytes in order, in pieces of at most 32 KiB; ends after `size` bytes or with an error.
+    /// The bytes in order, in pieces of at most 32 KiB of which the last is the checksum; ends after `size` bytes or
+    /// with an error.
     pub chunks: mpsc::Receiver<io::Result<Bytes>>,
+}
+
+impl Snapshot {
+    /// Bytes of the checksum behind the archive.
+    pub const CHECKSUM: u64 = 32;
 }
 
 impl App {
     /// A consistent copy of this node's store. Needs the root role.
     ///
     /// # Errors
-    /// `permission denied`; an internal error when the disk refuses.
+    /// `permission denied`; no leader on a node that has not recovered; an internal error when the disk refuses.
     pub async fn snapshot(&self, caller: &Caller) -> Result<Snapshot, EtcdError> {
+        self.recovered().await?;
         self.require_root(caller)?;
         let engine = self.engine.clone();
         let dir = self.config.snapshot_dir();
         let archive =
             blocking(move || Archive::of(&engine, &dir).map_err(|error| super::internal(&error)))
                 .await?;
-        let (size, revision) = (archive.size(), archive.revision);
+        let (size, revision) = (archive.size() + Snapshot::CHECKSUM, archive.revision);
         let (pieces, chunks) = mpsc::channel(CHUNKS_AHEAD);
         tokio::task::spawn_blocking(move || {
             let mut sink = Sink {
                 pieces,
                 piece: Vec::with_capacity(CHUNK),
+                digest: Sha256::new(),
             };
-            let written = archive.write(&mut sink).and_then(|()| sink.flush());
+            let written = archive.write(&mut sink).and_then(|()| sink.seal());
             // Before the reader is told that this was all.
             drop(archive);
             if let Err(error) = written {
@@ -247,6 +255,22 @@ fn header(name: &str, bytes: u64) -> io::Result<[u8; BLOCK as usize]> {
 struct Sink {
     pieces: mpsc::Sender<io::Result<Bytes>>,
     piece: Vec<u8>,
+    digest: Sha256,
+}
+
+impl Sink {
+    /// The checksum of everything that was written, as the last piece.
+    fn seal(&mut self) -> io::Result<()> {
+        self.flush()?;
+        let checksum = self.digest.finalize_reset();
+        self.send(Bytes::copy_from_slice(&checksum))
+    }
+
+    fn send(&self, piece: Bytes) -> io::Result<()> {
+        self.pieces
+            .blocking_send(Ok(piece))
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
 }
 
 impl Write for Sink {
@@ -264,9 +288,8 @@ impl Write for Sink {
             return Ok(());
         }
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(CHUNK));
-        self.pieces
-            .blocking_send(Ok(piece.into()))
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.digest.update(&piece);
+        self.send(piece.into())
     }
 }
 

@@ -15,7 +15,36 @@ pub(super) async fn enter<T>(app: &App, request: Request<T>) -> Result<(Caller, 
     if wants_leader(request.metadata()) && !app.has_leader() {
         return Err(refuse(EtcdError::NO_LEADER));
     }
-    let caller = caller(app, request.metadata(), request.extensions()).await?;
+    let caller = caller(app, request.metadata(), request.extensions()).await;
+    Ok((caller.map_err(refuse)?, request.into_inner()))
+}
+
+/// The caller and the messages of a stream of watches. As in etcd a token that does not hold ends no stream: every
+/// watch that is asked for with it is refused by itself.
+///
+/// # Errors
+/// Those of [`enter`] otherwise.
+pub(super) async fn enter_to_watch<T>(
+    app: &App,
+    request: Request<T>,
+) -> Result<(Caller, T), Status> {
+    if wants_leader(request.metadata()) && !app.has_leader() {
+        return Err(refuse(EtcdError::NO_LEADER));
+    }
+    let (metadata, extensions) = (request.metadata(), request.extensions());
+    let caller = match caller(app, metadata, extensions).await {
+        Err(error) if error == EtcdError::INVALID_AUTH_TOKEN => {
+            let caller = Caller::unproven(Credentials {
+                token: token(metadata),
+                common_name: common_name(extensions),
+            });
+            match origin(extensions) {
+                Origin::Gateway => caller.unnamed(),
+                Origin::Grpc => caller,
+            }
+        }
+        caller => caller.map_err(refuse)?,
+    };
     Ok((caller, request.into_inner()))
 }
 
@@ -24,12 +53,12 @@ async fn caller(
     app: &App,
     metadata: &MetadataMap,
     extensions: &Extensions,
-) -> Result<Caller, Status> {
+) -> Result<Caller, EtcdError> {
     let token = token(metadata);
     if let Some(token) = token {
-        app.await_token(token).await.map_err(refuse)?;
+        app.await_token(token).await?;
     }
-    resolve(app, token, common_name(extensions), origin(extensions)).map_err(refuse)
+    resolve(app, token, common_name(extensions), origin(extensions))
 }
 
 /// Where a call came in.
@@ -83,7 +112,7 @@ pub(super) fn wants_leader(metadata: &MetadataMap) -> bool {
         .is_some_and(|value| value.as_bytes() == b"true")
 }
 
-pub(super) fn refuse(error: EtcdError) -> Status {
+pub(crate) fn refuse(error: EtcdError) -> Status {
     Status::new(Code::from_i32(error.code), error.message)
 }
 

@@ -10,7 +10,6 @@ use photon_proto::etcdserverpb::{
     MoveLeaderResponse, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
     maintenance_server::Maintenance,
 };
-use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status};
 
 use super::enter::{answer, enter, refuse};
@@ -70,32 +69,24 @@ impl Maintenance for MaintenanceDoor {
         let (caller, _) = enter(&self.0, request).await?;
         let snapshot = self.0.snapshot(&caller).await.map_err(refuse)?;
         let header = self.0.response_header();
-        let remaining = snapshot.size;
-        let state = Some((snapshot, Sha256::new(), remaining));
-        let blobs = stream::try_unfold(state, move |state| async move {
-            let Some((mut snapshot, mut digest, remaining)) = state else {
-                return Ok(None);
-            };
-            let response = |remaining_bytes, blob| SnapshotResponse {
-                header: Some(header),
-                remaining_bytes,
-                blob,
-                version: ETCD_VERSION.to_owned(),
-            };
+        let left = snapshot.size;
+        let blobs = stream::try_unfold((snapshot, left), move |(mut snapshot, left)| async move {
             match next(&mut snapshot).await? {
                 Some(blob) => {
-                    digest.update(&blob);
-                    let remaining = remaining.saturating_sub(blob.len() as u64);
-                    let state = Some((snapshot, digest, remaining));
-                    Ok(Some((response(remaining, blob), state)))
+                    let left = left.saturating_sub(blob.len() as u64);
+                    let response = SnapshotResponse {
+                        header: Some(header),
+                        // Of the copy, as etcd counts: without the checksum.
+                        remaining_bytes: left.saturating_sub(Snapshot::CHECKSUM),
+                        blob,
+                        version: ETCD_VERSION.to_owned(),
+                    };
+                    Ok(Some((response, (snapshot, left))))
                 }
-                None if remaining > 0 => Err(Status::internal(
+                None if left > 0 => Err(Status::internal(
                     "chainfire: the snapshot ended before its size was reached",
                 )),
-                None => {
-                    let checksum = Bytes::copy_from_slice(&digest.finalize());
-                    Ok(Some((response(0, checksum), None)))
-                }
+                None => Ok(None),
             }
         });
         Ok(Response::new(Box::pin(blobs)))

@@ -7,6 +7,7 @@ mod auth;
 mod cluster;
 mod election;
 mod enter;
+mod gate;
 mod http;
 mod kv;
 mod lease;
@@ -27,9 +28,11 @@ use photon_proto::{
     v3electionpb::election_server::ElectionServer,
     v3lockpb::lock_server::LockServer,
 };
-use photon_server::grpc::SaysTooLarge;
+use photon_server::grpc::GoWords;
 use tonic::service::Routes;
 
+pub use self::gate::Gate;
+pub(crate) use self::{enter::refuse, gate::admit};
 use crate::app::App;
 
 /// What a gRPC message may exceed the largest write by: etcd's allowance for everything around it.
@@ -56,10 +59,14 @@ pub fn grpc(app: &Arc<App>) -> Routes {
     let limit = app.config().limits.request_bytes + GRPC_OVERHEAD;
     macro_rules! service {
         ($server:ident, $door:expr) => {
-            SaysTooLarge(
-                $server::new($door(Arc::clone(app)))
-                    .max_decoding_message_size(limit)
-                    .max_encoding_message_size(usize::MAX),
+            Gate::before(
+                GoWords(
+                    $server::new($door(Arc::clone(app)))
+                        .max_decoding_message_size(limit)
+                        .max_encoding_message_size(usize::MAX),
+                ),
+                app,
+                refuse,
             )
         };
     }

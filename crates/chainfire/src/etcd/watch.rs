@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::enter::{enter, refuse, wants_leader};
+use super::enter::{enter_to_watch, refuse, wants_leader};
 use crate::app::{App, WatchRefused, WatchSession, WatchUpdates, lost_rights};
 
 /// Responses that wait for the connection to take them.
@@ -43,7 +43,8 @@ impl Watch for WatchDoor {
         request: Request<Streaming<WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let requires_leader = wants_leader(request.metadata());
-        let (caller, requests) = enter(&self.0, request).await?;
+        let (caller, requests) = enter_to_watch(&self.0, request).await?;
+        self.0.recovered().await.map_err(refuse)?;
         let (session, updates) = self.0.watch(caller).map_err(refuse)?;
         let (responses, stream) = mpsc::channel(WAITING);
         let conversation = Conversation {

@@ -27,7 +27,7 @@ use photon_proto::{
         chain_fire_server::{ChainFire, ChainFireServer},
     },
 };
-use photon_server::{Peer, grpc::SaysTooLarge};
+use photon_server::{Peer, grpc::GoWords};
 use tonic::{Request, Response, Status, metadata::AsciiMetadataValue};
 
 use self::{
@@ -36,10 +36,11 @@ use self::{
 };
 use crate::{
     app::{Address, App, Caller, NewMember},
+    etcd::Gate,
     rest::{
         asking,
         changes::{Changes, Follow, Update},
-        cluster::{Role, cluster_id, transfer_leadership},
+        cluster::{Role, check_address, check_node_id, cluster_id, transfer_leadership},
         error::from_etcd,
         scan::{self, Span},
     },
@@ -52,9 +53,13 @@ pub struct Native {
 }
 
 /// The service, for the client port.
-pub fn service(app: Arc<App>) -> SaysTooLarge<ChainFireServer<Native>> {
+pub fn service(app: Arc<App>) -> Gate<GoWords<ChainFireServer<Native>>> {
     let limit = app.config().limits.request_bytes + FRAMING_BYTES;
-    SaysTooLarge(ChainFireServer::new(Native { app }).max_decoding_message_size(limit))
+    let native = Native {
+        app: Arc::clone(&app),
+    };
+    let server = ChainFireServer::new(native).max_decoding_message_size(limit);
+    Gate::before(GoWords(server), &app, |error| status(&from_etcd(error)))
 }
 
 /// What a request may be larger than the store takes, so that the store refuses it in its own words.
@@ -163,8 +168,9 @@ impl Native {
         caller: &Caller,
         request: MemberAddRequest,
     ) -> Result<MemberAddResponse, Error> {
-        if request.address.is_empty() {
-            return Err(Error::required("address"));
+        check_address(&request.address)?;
+        if request.node_id != 0 {
+            check_node_id(request.node_id)?;
         }
         let new = NewMember {
             address: Address::Client(request.address),
@@ -186,7 +192,7 @@ impl Native {
             .collect()
     }
 
-    fn follow(&self, caller: Caller, request: WatchRequest) -> Result<Changes, Error> {
+    async fn follow(&self, caller: Caller, request: WatchRequest) -> Result<Changes, Error> {
         let span = match (request.prefix.as_str(), request.key.as_str()) {
             (prefix, "") => Span::prefix(prefix),
             ("", key) => Span::single(key),
@@ -203,7 +209,7 @@ impl Native {
             from_revision: request.from_revision,
             with_previous: request.with_previous,
         };
-        Changes::open(&self.app, caller, follow)
+        Changes::open(&self.app, caller, follow).await
     }
 
     fn seen(&self) -> StatusResponse {
@@ -314,7 +320,7 @@ impl ChainFire for Native {
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         serve!(self, request, |caller, message| {
-            let changes = self.follow(caller, message)?;
+            let changes = self.follow(caller, message).await?;
             Ok(Box::pin(responses(changes)) as Self::WatchStream)
         })
     }
@@ -437,10 +443,7 @@ impl ChainFire for Native {
         request: Request<MemberListRequest>,
     ) -> Result<Response<MemberListResponse>, Status> {
         serve!(self, request, |caller, _message| {
-            self.app
-                .member_list(&caller, true)
-                .await
-                .map_err(from_etcd)?;
+            self.app.roster(&caller).await.map_err(from_etcd)?;
             Ok(MemberListResponse {
                 members: self.members(),
             })
@@ -498,7 +501,7 @@ impl ChainFire for Native {
         })
     }
 
-    /// Needs no credential: whoever adds a node asks it before there is a user.
+    /// Needs no right, and in dev mode no credential: whoever adds a node asks it before there is a user.
     async fn status(
         &self,
         _request: Request<StatusRequest>,

@@ -1,5 +1,7 @@
 //! Making a new cluster of a state: one member, another incarnation, a revision that no old reader has seen.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use chainfire_engine::Engine;
@@ -12,7 +14,7 @@ use photon_proto::{
         BumpRevision, Command, Reply, SetIdentity, command::Op, reply,
     },
 };
-use photon_raft::{Member, offline::Stopped};
+use photon_raft::{Member, NodeId, offline::Stopped};
 use prost::Message as _;
 use uuid::Uuid;
 
@@ -39,11 +41,13 @@ pub struct Founded {
     pub cleared_alarms: usize,
 }
 
-/// Makes `member` the only one of a new cluster with everything `stopped` has applied.
+/// Makes `member` the only one of a new cluster with everything `stopped` has applied. The ids in `retired` are never
+/// taken into it.
 pub(super) fn found(
     engine: &Engine,
     stopped: Stopped<'_, Machine>,
     member: &Member,
+    retired: &BTreeSet<NodeId>,
     bump: i64,
 ) -> anyhow::Result<Founded> {
     let to = Some(engine.revision())
@@ -69,7 +73,7 @@ pub(super) fn found(
     }));
     ops.push(Op::BumpRevision(BumpRevision { to }));
     ops.push(Op::Txn(rewrite_identity(&incarnation)));
-    let replies = stopped.found(member, ops.into_iter().map(encode).collect())?;
+    let replies = stopped.found(member, retired, ops.into_iter().map(encode).collect())?;
     refuse_failures(&replies)?;
     Ok(Founded {
         cluster_id,

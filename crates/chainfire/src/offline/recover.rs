@@ -4,7 +4,7 @@
 //! node is among them. The price is that a write whose client never got an answer may appear, which such a client has
 //! to expect anyway.
 
-use std::{fmt, path::Path};
+use std::{collections::BTreeSet, fmt, path::Path};
 
 use anyhow::{Context as _, bail, ensure};
 use chainfire_engine::{Engine, Options, examine};
@@ -123,6 +123,14 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
+    /// Ids the new cluster never takes: those that were used up before, and those of everybody who is dropped.
+    fn retired(&self) -> BTreeSet<NodeId> {
+        let members = self.report.members.iter().map(|member| member.node_id);
+        let used = members.chain(self.report.node_id);
+        let used = used.chain(self.report.retired.iter().copied());
+        used.filter(|id| *id != self.member.node_id).collect()
+    }
+
     fn dropped(&self) -> String {
         let me = self.report.node_id;
         let others: Vec<String> = self
@@ -158,7 +166,7 @@ impl Plan {
             let machine = Machine::new(engine.clone(), LeaderDesk::new(engine.clone()));
             let mut stopped = Stopped::open(path, &machine)?;
             stopped.apply_all()?;
-            founding::found(&engine, stopped, &self.member, self.bump)?
+            founding::found(&engine, stopped, &self.member, &self.retired(), self.bump)?
         };
         self.data_dir.finish()?;
         Ok(founded)

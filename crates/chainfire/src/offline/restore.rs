@@ -4,6 +4,7 @@
 //! new cluster elects its leader. Members and alarms go: they are not there any more.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     path::PathBuf,
 };
@@ -72,5 +73,6 @@ fn fill(plan: &Restore) -> anyhow::Result<Founded> {
         .context("the state is not taken")?;
     let machine = Machine::new(engine.clone(), LeaderDesk::new(engine.clone()));
     let stopped = Stopped::open(&plan.data_dir, &machine)?;
-    founding::found(&engine, stopped, &plan.member, plan.bump)
+    // Nobody of the old cluster can reach the new one: its ids are free.
+    founding::found(&engine, stopped, &plan.member, &BTreeSet::new(), plan.bump)
 }

@@ -43,7 +43,7 @@ pub fn verify(file: &Path, scratch: Option<&Path>) -> anyhow::Result<String> {
         ),
         line("incarnation", &state.identity.incarnation),
         line("revision", state.revision),
-        line("compacted", state.compacted),
+        line("compacted", state.compacted.max(0)),
         line("keys", state.keys),
         line("leases", state.leases),
         line("hash", state.hash.hash),

@@ -1,20 +1,21 @@
 //! A followed range, for both of our own doors: every revision once, whole, in order.
 //!
 //! ```text
-//!   Ready(r) -> Change(r1) -> Change(r2) -> Progress(r3) -> … -> an error, or the end when this member stops
+//!   Ready(r) -> Change(r1) -> Change(r2) -> Progress(r3) -> … -> an error, which is the last
 //! ```
 //! A watch from "now" is pinned to the revision this member has when it begins, and `Ready` says which: who comes
 //! back with the revision it saw last misses nothing.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
 use chainfire_engine::watch::{CreateError, WatchItem, WatchSpec};
 use photon_core::{Code, Error};
 use photon_proto::mvccpb::Event;
-use photon_raft::Role;
-use serde_json::json;
 
-use super::{error::from_etcd, scan::Span};
+use super::{
+    error::{compacted, from_etcd},
+    scan::Span,
+};
 use crate::app::{App, Caller, WatchRefused, WatchSession, WatchUpdates, lost_rights};
 
 /// What to follow.
@@ -46,6 +47,8 @@ pub(crate) struct Changes {
     ready: Option<i64>,
     /// Revisions that came in one piece, one by one.
     waiting: VecDeque<Update>,
+    /// Done when this member has lost its leader for so long that another one should be asked.
+    leader_lost: Pin<Box<dyn Future<Output = ()> + Send>>,
     ended: bool,
 }
 
@@ -53,8 +56,13 @@ impl Changes {
     /// Starts to follow a range.
     ///
     /// # Errors
-    /// A validation error on `from_revision` or the range; `FORBIDDEN`; `OVERLOADED` when there are too many watches.
-    pub(crate) fn open(app: &Arc<App>, caller: Caller, follow: Follow) -> Result<Self, Error> {
+    /// A validation error on `from_revision` or the range; `FORBIDDEN`; `COMPACTED` when the history asked for is gone;
+    /// `OVERLOADED` when there are too many watches; `NO_QUORUM` without a leader.
+    pub(crate) async fn open(
+        app: &Arc<App>,
+        caller: Caller,
+        follow: Follow,
+    ) -> Result<Self, Error> {
         if follow.from_revision < 0 {
             return Err(Error::validation(
                 "from_revision",
@@ -62,11 +70,14 @@ impl Changes {
                 "from_revision is at least 0",
             ));
         }
+        let (session, updates) = app.watch(caller).map_err(from_etcd)?;
+        if !app.comes_to_be_led().await {
+            return Err(leaderless());
+        }
         let start = match follow.from_revision {
             0 => app.engine().revision() + 1,
             revision => revision,
         };
-        let (session, updates) = app.watch(caller).map_err(from_etcd)?;
         let spec = WatchSpec {
             key: follow.span.key,
             range_end: follow.span.range_end,
@@ -76,7 +87,14 @@ impl Changes {
             ..WatchSpec::default()
         };
         session.create(spec).map_err(refused)?;
+        // Asked after the watch was taken on: whatever is compacted from now on ends it with an error.
+        let oldest = app.engine().compacted();
+        if start < oldest {
+            return Err(compacted(oldest));
+        }
+        let losing = Arc::clone(app);
         Ok(Self {
+            leader_lost: Box::pin(async move { losing.leader_lost().await }),
             app: Arc::clone(app),
             _session: session,
             updates,
@@ -86,7 +104,7 @@ impl Changes {
         })
     }
 
-    /// The next update; `None` after an error, and when this member stops. Cancel safe.
+    /// The next update; `None` after an error. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Result<Update, Error>> {
         if self.ended {
             return None;
@@ -99,15 +117,12 @@ impl Changes {
                 return Some(Ok(update));
             }
             let item = tokio::select! {
+                () = self.app.stopping().cancelled() => return self.end(stopping()),
+                () = &mut self.leader_lost => return self.end(leaderless()),
                 item = self.updates.recv() => item,
-                () = self.app.stopping().cancelled() => None,
-                () = leaderless(&self.app) => {
-                    return self.end(Error::new(Code::NO_QUORUM, "this member knows no leader; watch another member"));
-                }
             };
             let Some(item) = item else {
-                self.ended = true;
-                return None;
+                return self.end(stopping());
             };
             match item {
                 WatchItem::Created { .. } => {}
@@ -147,32 +162,15 @@ fn by_revision(events: Vec<Event>) -> VecDeque<Update> {
     updates
 }
 
-/// Returns when this member has known no leader for three election timeouts: it may be cut off from the cluster,
-/// and another member can serve its watches. etcd does the same with watches that require a leader.
-async fn leaderless(app: &App) {
-    let mut raft = app.raft_watch();
-    loop {
-        let lost =
-            |status: &photon_raft::Status| status.leader.is_none() && status.role != Role::Leader;
-        if raft.wait_for(lost).await.is_err() {
-            return;
-        }
-        let found = raft.wait_for(|status| !lost(status));
-        if tokio::time::timeout(app.config().leaderless_limit(), found)
-            .await
-            .is_err()
-        {
-            return;
-        }
-    }
+/// This member may be cut off from its cluster, and another one can serve its watches. etcd tells the same to
+/// watches that require a leader.
+fn leaderless() -> Error {
+    let text = "no quorum: this member has no leader with a majority; watch another member";
+    Error::new(Code::NO_QUORUM, text)
 }
 
-fn compacted(oldest: i64) -> Error {
-    Error::new(
-        Code::COMPACTED,
-        format!("the history before revision {oldest} has been compacted"),
-    )
-    .with_details(json!({ "compacted_revision": oldest }))
+fn stopping() -> Error {
+    Error::unavailable("this member stops; watch another member")
 }
 
 fn canceled(reason: &str) -> Error {

@@ -1,12 +1,15 @@
 //! The cluster: status, members, leadership.
 
-use std::sync::Arc;
+use std::{fmt, net::Ipv6Addr, sync::Arc};
 
 use axum::extract::State;
 use photon_core::Error;
 use photon_raft as raft;
 use photon_server::rest::{Created, Data, Json, Path, RestError, RestResult};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Unexpected, Visitor},
+};
 use utoipa::ToSchema;
 
 use super::{
@@ -14,7 +17,10 @@ use super::{
     error::from_etcd,
     openapi::{Envelope, Failure},
 };
-use crate::app::{Address, App, NewMember};
+use crate::{
+    app::{Address, App, NewMember, retired},
+    config::MAX_ID,
+};
 
 /// This node and what it sees of its cluster.
 #[derive(Debug, Serialize, ToSchema)]
@@ -25,14 +31,15 @@ pub(super) struct Status {
     cluster_id: String,
     term: u64,
     role: Role,
+    /// Whether this node leads, and a quorum has confirmed that within an election timeout.
     is_leader: bool,
-    /// The leader of the term; null while none is known.
+    /// The leader of the term; null while none is known that has a quorum.
     leader_id: Option<u64>,
     /// Changes when the store is restored from a snapshot or rebuilt by force.
     incarnation: String,
     /// The store's newest revision here.
     revision: i64,
-    /// Everything before it is gone.
+    /// Everything before it is gone; 0 while nothing is.
     compacted_revision: i64,
     /// The newest log entry known to be on a majority, and the newest applied here.
     committed_index: u64,
@@ -40,7 +47,10 @@ pub(super) struct Status {
     /// Bytes of the store on disk, and those of them that are not garbage.
     size_bytes: u64,
     size_in_use_bytes: u64,
-    members: Vec<Member>,
+    /// Whether the voters are being changed: two sets of them have to agree until that is done.
+    membership_changing: bool,
+    /// Null for users without the role `root`.
+    members: Option<Vec<Member>>,
     /// What is wrong: no leader, alarms.
     errors: Vec<String>,
     version: &'static str,
@@ -54,6 +64,8 @@ pub(crate) enum Role {
     Candidate,
     /// Receives everything, votes on nothing.
     Learner,
+    /// Is no member any more. Its id is never used again.
+    Removed,
     Stopped,
 }
 
@@ -64,6 +76,7 @@ impl Role {
             Self::Follower => "follower",
             Self::Candidate => "candidate",
             Self::Learner => "learner",
+            Self::Removed => "removed",
             Self::Stopped => "stopped",
         }
     }
@@ -76,6 +89,7 @@ impl From<raft::Role> for Role {
             raft::Role::Follower => Self::Follower,
             raft::Role::Candidate => Self::Candidate,
             raft::Role::Learner => Self::Learner,
+            raft::Role::Removed => Self::Removed,
             raft::Role::Stopped => Self::Stopped,
         }
     }
@@ -117,9 +131,10 @@ pub(super) struct Members {
 #[serde(deny_unknown_fields)]
 pub(super) struct AddBody {
     /// The id the node runs with.
-    #[schema(example = 2)]
+    #[serde(deserialize_with = "node_id")]
+    #[schema(example = 2, minimum = 1, maximum = 9_007_199_254_740_991_u64)]
     node_id: u64,
-    /// Where the node serves clients; it is asked there for its peer address.
+    /// `host:port` where the node serves clients; it is asked there for its peer address.
     #[schema(example = "192.168.1.102:50051")]
     address: String,
 }
@@ -144,7 +159,7 @@ pub(super) struct Leader {
 )]
 pub(super) async fn status(
     State(app): State<Arc<App>>,
-    Asking(_caller): Asking,
+    Asking(caller): Asking,
 ) -> RestResult<Status> {
     let status = app.status();
     let leader = status.raft.leader;
@@ -157,17 +172,17 @@ pub(super) async fn status(
         leader_id: leader,
         incarnation: status.incarnation,
         revision: status.revision,
-        compacted_revision: status.compacted,
+        // The engine counts from -1, as etcd: revision 0 is the empty store's.
+        compacted_revision: status.compacted.max(0),
         committed_index: status.raft.committed,
         applied_index: status.raft.applied,
         size_bytes: status.size_bytes,
         size_in_use_bytes: status.size_in_use_bytes,
-        members: status
-            .raft
-            .members
-            .into_iter()
-            .map(|member| Member::new(member, leader))
-            .collect(),
+        membership_changing: status.raft.changing,
+        members: app.is_root(&caller).then(|| {
+            let members = status.raft.members.into_iter();
+            members.map(|member| Member::new(member, leader)).collect()
+        }),
         errors: status.errors,
         version: env!("CARGO_PKG_VERSION"),
     }))
@@ -178,7 +193,7 @@ pub(crate) fn cluster_id(id: u64) -> String {
     format!("{id:x}")
 }
 
-/// Lists the members.
+/// Lists the members. Needs the role `root`, like everything about members.
 #[utoipa::path(
     get, path = "/api/v1/cluster/members", tag = "cluster", operation_id = "list_members",
     responses((status = 200, body = Envelope<Members>), Failure)
@@ -187,11 +202,12 @@ pub(super) async fn members(
     State(app): State<Arc<App>>,
     Asking(caller): Asking,
 ) -> RestResult<Members> {
-    let members = app.member_list(&caller, true).await.map_err(from_etcd)?;
+    let members = app.roster(&caller).await.map_err(from_etcd)?;
     Ok(Data(listed(&app, members)))
 }
 
-/// Takes a node in: as a learner first, as a voter once it has caught up.
+/// Takes a node in: as a learner first, as a voter once it has caught up. A `node_id` that belonged to a member that
+/// was removed is refused.
 #[utoipa::path(
     post, path = "/api/v1/cluster/members", tag = "cluster", operation_id = "add_member",
     request_body = AddBody,
@@ -202,19 +218,98 @@ pub(super) async fn add(
     Asking(caller): Asking,
     Json(body): Json<AddBody>,
 ) -> Result<Created<Member>, RestError> {
-    if body.node_id == 0 {
-        return Err(Error::validation("node_id", "minimum", "node_id is at least 1").into());
-    }
-    if body.address.is_empty() {
-        return Err(Error::required("address").into());
-    }
+    check_address(&body.address)?;
     let new = NewMember {
         address: Address::Client(body.address),
         node_id: Some(body.node_id),
         stays_learner: false,
     };
-    let member = app.member_add(&caller, new).await.map_err(from_etcd)?;
+    let member = app.member_add(&caller, new).await.map_err(|error| {
+        if error == retired(body.node_id) {
+            let details = serde_json::json!({ "field": "node_id", "constraint": "retired" });
+            return from_etcd(error).with_details(details);
+        }
+        from_etcd(error)
+    })?;
     Ok(Created(Member::new(member, app.raft_status().leader)))
+}
+
+/// Whether an id can be a node's.
+///
+/// # Errors
+/// The range.
+pub(crate) fn check_node_id(id: u64) -> Result<(), Error> {
+    if (1..MAX_ID).contains(&id) {
+        return Ok(());
+    }
+    let text = format!("node_id must be {NODE_ID}, not the number {id}");
+    Err(Error::validation("node_id", "value", text))
+}
+
+/// What a node's id is: JSON's numbers are exact up to here.
+const NODE_ID: &str = "an integer from 1 to 9007199254740991 (2^53 - 1)";
+
+/// Reads a node's id, and names the range for every number outside it.
+fn node_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    struct Id;
+
+    impl Visitor<'_> for Id {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(NODE_ID)
+        }
+
+        fn visit_u64<E: de::Error>(self, id: u64) -> Result<u64, E> {
+            check_node_id(id)
+                .map(|()| id)
+                .map_err(|_| E::invalid_value(Unexpected::Unsigned(id), &self))
+        }
+
+        fn visit_i64<E: de::Error>(self, id: i64) -> Result<u64, E> {
+            Err(E::invalid_value(Unexpected::Signed(id), &self))
+        }
+
+        fn visit_f64<E: de::Error>(self, id: f64) -> Result<u64, E> {
+            Err(E::invalid_value(Unexpected::Float(id), &self))
+        }
+    }
+
+    deserializer.deserialize_u64(Id)
+}
+
+/// Whether this is `host:port`, before anybody is called there.
+///
+/// # Errors
+/// What it has to be.
+pub(crate) fn check_address(address: &str) -> Result<(), Error> {
+    if address.is_empty() {
+        return Err(Error::required("address"));
+    }
+    if is_host_and_port(address) {
+        return Ok(());
+    }
+    let text = "address must be host:port of the node's client port, without a scheme";
+    Err(Error::validation("address", "format", text))
+}
+
+fn is_host_and_port(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return false;
+    };
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let good_host = match bracketed {
+        Some(host) => host.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            !host.is_empty() && host.chars().all(named)
+        }
+    };
+    good_host
+        && port.bytes().all(|digit| digit.is_ascii_digit())
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// Gives a learner that has caught up a vote.

@@ -42,6 +42,27 @@ impl Encoding {
     }
 }
 
+/// A key as our answers show it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct KeyText {
+    /// The key; in base64 when `key_encoding` says so.
+    #[schema(example = "user:123")]
+    pub(super) key: String,
+    /// Present only for keys that are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key_encoding: Option<Encoding>,
+}
+
+impl From<&Bytes> for KeyText {
+    fn from(bytes: &Bytes) -> Self {
+        let (key, encoding) = Encoding::encode(bytes);
+        Self {
+            key,
+            key_encoding: (encoding != Encoding::Utf8).then_some(encoding),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]

@@ -2,9 +2,30 @@
 
 use chainfire_engine::EtcdError;
 use photon_core::{Code, Error};
+use serde_json::json;
 use tonic::Code as Grpc;
 
-/// The suite's error for one of etcd's. The public message is etcd's text without its `etcdserver: ` prefix.
+use super::size;
+use crate::app::App;
+
+/// The same as [`from_etcd`], of a request that names a revision: what is compacted is told with where history begins.
+pub(crate) fn told(app: &App, error: EtcdError) -> Error {
+    if error == EtcdError::COMPACTED {
+        return compacted(app.engine().compacted());
+    }
+    from_etcd(error)
+}
+
+/// The history before `oldest` is gone.
+pub(super) fn compacted(oldest: i64) -> Error {
+    Error::new(
+        Code::COMPACTED,
+        format!("the history before revision {oldest} has been compacted"),
+    )
+    .with_details(json!({ "compacted_revision": oldest }))
+}
+
+/// The suite's error for one of etcd's. The public message is the text without its `etcdserver: ` or `chainfire: `.
 pub(crate) fn from_etcd(error: EtcdError) -> Error {
     if let Some(known) = known(&error) {
         return known;
@@ -37,6 +58,8 @@ fn known(error: &EtcdError) -> Option<Error> {
             Code::COMPACTED,
             "the history of that revision has been compacted",
         )
+    } else if is(&[EtcdError::ANSWER_TOO_LARGE]) {
+        size::too_large()
     } else if is(&[EtcdError::FUTURE_REV]) {
         Error::validation(
             "revision",
@@ -95,8 +118,12 @@ fn known(error: &EtcdError) -> Option<Error> {
 }
 
 fn plain(message: &str) -> String {
-    let message = message.strip_prefix("etcdserver: ").unwrap_or(message);
-    message.strip_prefix("mvcc: ").unwrap_or(message).to_owned()
+    let message = ["etcdserver: ", "chainfire: ", "mvcc: "]
+        .into_iter()
+        .fold(message, |text, prefix| {
+            text.strip_prefix(prefix).unwrap_or(text)
+        });
+    message.to_owned()
 }
 
 #[cfg(test)]

@@ -4,21 +4,20 @@ use photon_proto::mvccpb::KeyValue;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::encoding::Encoding;
+use super::encoding::{Encoding, KeyText};
 
 /// A key, its value and where it stands in the store's history.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Item {
-    /// The key; in base64 when `key_encoding` says so.
-    #[schema(example = "user:123")]
-    pub(super) key: String,
-    /// Present only for keys that are not UTF-8.
+    #[serde(flatten)]
+    pub(super) key: KeyText,
+    /// The value; in base64 when `encoding` says so. Absent where only keys were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) key_encoding: Option<Encoding>,
-    /// The value; in base64 when `encoding` says so.
-    pub(super) value: String,
-    /// How `value` stands for the bytes.
-    pub(super) encoding: Encoding,
+    #[schema(nullable = false)]
+    pub(super) value: Option<String>,
+    /// How `value` stands for the bytes; absent with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) encoding: Option<Encoding>,
     /// The revision that created the key.
     pub(super) create_revision: i64,
     /// The revision that last changed it.
@@ -31,13 +30,22 @@ pub(super) struct Item {
 
 impl From<KeyValue> for Item {
     fn from(kv: KeyValue) -> Self {
-        let (key, key_encoding) = Encoding::encode(&kv.key);
         let (value, encoding) = Encoding::encode(&kv.value);
         Self {
-            key,
-            key_encoding: (key_encoding != Encoding::Utf8).then_some(key_encoding),
-            value,
-            encoding,
+            value: Some(value),
+            encoding: Some(encoding),
+            ..Self::without_value(&kv)
+        }
+    }
+}
+
+impl Item {
+    /// A key of which the value was not read.
+    pub(super) fn without_value(kv: &KeyValue) -> Self {
+        Self {
+            key: KeyText::from(&kv.key),
+            value: None,
+            encoding: None,
             create_revision: kv.create_revision,
             mod_revision: kv.mod_revision,
             version: kv.version,

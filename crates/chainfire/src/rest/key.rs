@@ -9,8 +9,8 @@
 //! ```
 
 use http::Uri;
-use percent_encoding::percent_decode_str;
 use photon_core::{Code, Error};
+use photon_server::rest::unescape;
 
 const BASE: &str = "/api/v1/kv/";
 
@@ -49,17 +49,7 @@ fn decode(raw: &str) -> Result<String, Error> {
     if raw.is_empty() {
         return Err(Error::required("key"));
     }
-    percent_decode_str(raw)
-        .decode_utf8()
-        .map(std::borrow::Cow::into_owned)
-        .map_err(|error| {
-            Error::validation(
-                "key",
-                "utf-8",
-                "key is not UTF-8; binary keys are reached through etcd's API",
-            )
-            .with_source(error)
-        })
+    Ok(unescape(raw, "key")?.into_owned())
 }
 
 #[cfg(test)]
@@ -111,10 +101,10 @@ mod tests {
             );
         }
         assert_eq!(key_of(&uri("")).unwrap_err().message(), "key is required");
-        assert_eq!(
-            key_of(&uri("%FF")).unwrap_err().details().unwrap()["field"],
-            "key"
-        );
+        for bad in ["%FF", "%zz", "50%", "a%2"] {
+            let error = key_of(&uri(bad)).unwrap_err();
+            assert_eq!(error.details().unwrap()["field"], "key", "{bad}");
+        }
     }
 
     proptest! {

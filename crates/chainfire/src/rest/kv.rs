@@ -5,18 +5,18 @@ use std::sync::Arc;
 use axum::extract::{OriginalUri, State};
 use photon_core::{Code, Error};
 use photon_proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest};
-use photon_server::rest::{Data, Json, Query, RestError, RestResult};
+use photon_server::rest::{Data, Json, Nothing, Query, RestError, RestResult};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     asking::Asking,
     encoding::Encoding,
-    error::from_etcd,
+    error::{from_etcd, told},
     item::Item,
     key::{Action, key_and_action_of, key_of},
     openapi::{Envelope, Failure},
-    scan::{self, Span, check_revision, scan},
+    scan::{self, Span, check_revision, row_limit, scan},
 };
 use crate::app::{App, Caller};
 
@@ -57,12 +57,12 @@ pub(super) struct ListQuery {
     end: Option<String>,
     /// Rows per page, at most 10,000. Without it everything is listed, up to 10,000 rows.
     #[param(minimum = 1, maximum = 10000)]
-    limit: Option<usize>,
+    limit: Option<i64>,
     /// Where the page before ended: its `next_page_token`.
     page_token: Option<String>,
     /// An older revision to read at.
     revision: Option<i64>,
-    /// Leave the values empty.
+    /// Leave the values out.
     #[serde(default)]
     keys_only: bool,
     /// `stale` reads locally.
@@ -137,7 +137,8 @@ pub(super) async fn get(
         serializable: query.consistency == Consistency::Stale,
         ..RangeRequest::default()
     };
-    let answer = app.range(&caller, request).await.map_err(from_etcd)?;
+    let answer = app.range(&caller, request).await;
+    let answer = answer.map_err(|error| told(&app, error))?;
     match answer.kvs.into_iter().next() {
         Some(kv) => Ok(Data(kv.into())),
         None => Err(Error::not_found(format!("key {key}")).into()),
@@ -160,24 +161,32 @@ pub(super) async fn list(
         query.start.as_deref(),
         query.end.as_deref(),
     )?;
+    let keys_only = query.keys_only;
     let query = scan::Query {
         span,
-        limit: query.limit,
+        limit: row_limit(query.limit)?,
         page_token: query.page_token,
         revision: query.revision.unwrap_or_default(),
-        keys_only: query.keys_only,
+        keys_only,
         stale: query.consistency == Consistency::Stale,
     };
     let page = scan(&app, &caller, query).await?;
     Ok(Data(Items {
-        items: page.items.into_iter().map(Item::from).collect(),
+        items: page
+            .items
+            .into_iter()
+            .map(|kv| match keys_only {
+                true => Item::without_value(&kv),
+                false => kv.into(),
+            })
+            .collect(),
         count: page.count,
         revision: page.revision,
         next_page_token: page.next_page_token,
     }))
 }
 
-/// A POST below a key: its last segment says what to do. The body is read by the action that has one.
+/// A POST below a key: its last segment says what to do. Only a put takes a body.
 pub(super) async fn change(
     State(app): State<Arc<App>>,
     Asking(caller): Asking,
@@ -191,7 +200,10 @@ pub(super) async fn change(
             let Json(body) = Json::<PutBody>::from_request(body, &()).await?;
             put(&app, &caller, key, body).await.into_response()
         }
-        Action::Delete => delete(&app, &caller, key).await.into_response(),
+        Action::Delete => {
+            let Json(Nothing {}) = Json::from_request(body, &()).await?;
+            delete(&app, &caller, key).await.into_response()
+        }
     })
 }
 

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::{
     asking::Asking,
-    encoding::Encoding,
+    encoding::KeyText,
     error::from_etcd,
     openapi::{Envelope, Failure},
 };
@@ -46,16 +46,7 @@ pub(super) struct LeaseDetails {
     /// Seconds that are left.
     ttl_seconds: i64,
     /// The keys that end with it.
-    keys: Vec<LeaseKey>,
-}
-
-/// A key that ends with a lease.
-#[derive(Debug, Serialize, ToSchema)]
-struct LeaseKey {
-    key: String,
-    /// Present only for keys that are not UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_encoding: Option<Encoding>,
+    keys: Vec<KeyText>,
 }
 
 /// The leases there are.
@@ -146,18 +137,11 @@ pub(super) async fn get(
     if answer.ttl < 0 {
         return Err(gone(id).into());
     }
-    let keys = answer.keys.iter().map(|key| {
-        let (key, encoding) = Encoding::encode(key);
-        LeaseKey {
-            key,
-            key_encoding: (encoding != Encoding::Utf8).then_some(encoding),
-        }
-    });
     Ok(Data(LeaseDetails {
         id,
         granted_ttl_seconds: answer.granted_ttl,
         ttl_seconds: answer.ttl,
-        keys: keys.collect(),
+        keys: answer.keys.iter().map(KeyText::from).collect(),
     }))
 }
 

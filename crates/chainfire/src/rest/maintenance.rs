@@ -13,11 +13,14 @@ use photon_proto::etcdserverpb::CompactionRequest;
 use photon_server::rest::{Data, Json, RestError, RestResult};
 use serde::{Deserialize, Serialize};
 use tokio_stream::wrappers::ReceiverStream;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},
+};
 
 use super::{
     asking::Asking,
-    error::from_etcd,
+    error::{from_etcd, told},
     openapi::{Envelope, Failure},
 };
 use crate::app::App;
@@ -41,6 +44,20 @@ pub(super) struct CompactDone {
     revision: i64,
 }
 
+/// The bytes of a file.
+pub(super) struct File;
+
+impl PartialSchema for File {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)))
+            .into()
+    }
+}
+
+impl ToSchema for File {}
+
 /// Gives up the history before a revision.
 #[utoipa::path(
     post, path = "/api/v1/compact", tag = "maintenance", operation_id = "compact",
@@ -59,7 +76,8 @@ pub(super) async fn compact(
         revision: body.revision,
         physical: body.physical,
     };
-    let answer = app.compact(&caller, request).await.map_err(from_etcd)?;
+    let answer = app.compact(&caller, request).await;
+    let answer = answer.map_err(|error| told(&app, error))?;
     Ok(Data(CompactDone {
         compacted_revision: body.revision,
         revision: answer.header.map_or(0, |header| header.revision),
@@ -69,7 +87,7 @@ pub(super) async fn compact(
 /// Downloads a consistent copy of the whole store, for `chainfire snapshot verify` and `restore`.
 #[utoipa::path(
     get, path = "/api/v1/snapshot", tag = "maintenance", operation_id = "snapshot",
-    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), Failure)
+    responses((status = 200, content_type = "application/octet-stream", body = inline(File)), Failure)
 )]
 pub(super) async fn snapshot(
     State(app): State<Arc<App>>,

@@ -11,11 +11,13 @@
 //! | `lease` | `/api/v1/leases…` |
 //! | `cluster` | `/api/v1/cluster/…` |
 //! | `maintenance` | `/api/v1/compact`, `/api/v1/snapshot` |
+//! | `builtin` | what the daemon answers itself, for the document only |
 //!
 //! Shared with the native door (`crate::native`): `error` (etcd's refusals in the suite's words), `scan` (paged
-//! lists), `changes` (watches), `encoding` (values as text).
+//! lists), `changes` (watches), `encoding` (values as text), `size` (how much one answer holds).
 
 pub(crate) mod asking;
+mod builtin;
 pub(crate) mod changes;
 pub(crate) mod cluster;
 pub(crate) mod encoding;
@@ -27,6 +29,7 @@ mod lease;
 mod maintenance;
 mod openapi;
 pub(crate) mod scan;
+mod size;
 mod txn;
 mod watch;
 
@@ -34,39 +37,61 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    middleware::from_fn,
     routing::{delete, get, post},
 };
+use photon_server::rest::{refuse_body, refuse_query};
 
 pub use self::{asking::EtcdCredentials, openapi::openapi};
 use crate::app::App;
 
 /// Every route below `/api/v1/`. What stands around them (`/health`, 404, limits) is the daemon's.
 pub fn router(app: Arc<App>) -> Router {
+    let bodies = with_body().route_layer(from_fn(refuse_query));
+    let bare = bare().route_layer(from_fn(refuse_query));
+    with_query()
+        .merge(bare)
+        .route_layer(from_fn(refuse_body))
+        .merge(bodies)
+        .with_state(app)
+}
+
+/// Routes whose query says how.
+fn with_query() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/kv", get(kv::list))
+        .route("/api/v1/kv/{*key}", get(kv::get))
+        .route("/api/v1/watch", get(watch::watch))
+}
+
+/// Routes whose path says it all.
+fn bare() -> Router<Arc<App>> {
     Router::new()
         .route("/api/v1/cluster/status", get(cluster::status))
-        .route(
-            "/api/v1/cluster/members",
-            get(cluster::members).post(cluster::add),
-        )
+        .route("/api/v1/cluster/members", get(cluster::members))
         .route("/api/v1/cluster/members/{id}", delete(cluster::remove))
         .route(
             "/api/v1/cluster/members/{id}/promote",
             post(cluster::promote),
         )
+        .route("/api/v1/leases", get(lease::list))
+        .route("/api/v1/leases/{id}", get(lease::get).delete(lease::revoke))
+        .route("/api/v1/leases/{id}/keepalive", post(lease::keep_alive))
+        .route("/api/v1/snapshot", get(maintenance::snapshot))
+}
+
+/// Routes that take a body; of those below a key it is the action that does.
+fn with_body() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/cluster/members", post(cluster::add))
         .route("/api/v1/cluster/leader", post(cluster::transfer))
-        .route("/api/v1/kv", get(kv::list))
         // The rest of the path is the key, slashes and all, so these two are one resource.
         .route("/api/v1/kv/", get(kv::no_key).post(kv::no_key))
         .route(
             "/api/v1/kv/{*key}",
-            get(kv::get).post(kv::change).fallback(kv::wrong_method),
+            post(kv::change).fallback(kv::wrong_method),
         )
         .route("/api/v1/txn", post(txn::txn))
-        .route("/api/v1/watch", get(watch::watch))
-        .route("/api/v1/leases", get(lease::list).post(lease::grant))
-        .route("/api/v1/leases/{id}", get(lease::get).delete(lease::revoke))
-        .route("/api/v1/leases/{id}/keepalive", post(lease::keep_alive))
+        .route("/api/v1/leases", post(lease::grant))
         .route("/api/v1/compact", post(maintenance::compact))
-        .route("/api/v1/snapshot", get(maintenance::snapshot))
-        .with_state(app)
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::{IntoResponses, OpenApi, ToSchema};
 
-use super::{cluster, kv, lease, maintenance, txn, watch};
+use super::{builtin, cluster, kv, lease, maintenance, txn, watch};
 
 /// Every successful answer.
 #[derive(Serialize, ToSchema)]
@@ -57,6 +57,9 @@ pub(super) enum Failure {
     /// The thing does not exist.
     #[response(status = 404)]
     NotFound(ErrorEnvelope),
+    /// The path has no such method; `Allow` names those it has.
+    #[response(status = 405)]
+    WrongMethod(ErrorEnvelope),
     /// It exists already, or its state does not allow this.
     #[response(status = 409)]
     Conflict(ErrorEnvelope),
@@ -66,9 +69,15 @@ pub(super) enum Failure {
     /// The body is too large.
     #[response(status = 413)]
     TooLarge(ErrorEnvelope),
+    /// Path and query are too long.
+    #[response(status = 414)]
+    UriTooLong(ErrorEnvelope),
     /// The body is not JSON.
     #[response(status = 415)]
     NotJson(ErrorEnvelope),
+    /// The headers are too large.
+    #[response(status = 431)]
+    HeadersTooLarge(ErrorEnvelope),
     /// A defect of the store.
     #[response(status = 500)]
     Internal(ErrorEnvelope),
@@ -93,6 +102,7 @@ pub(super) enum Failure {
         lease::grant, lease::list, lease::get, lease::keep_alive, lease::revoke,
         watch::watch,
         maintenance::compact, maintenance::snapshot,
+        builtin::health, builtin::readyz, builtin::livez, builtin::metrics,
     ),
     components(schemas(ErrorEnvelope, ErrorBody, Meta)),
     tags(
@@ -101,6 +111,7 @@ pub(super) enum Failure {
         (name = "leases", description = "Keys that end by themselves"),
         (name = "cluster", description = "Members and leadership"),
         (name = "maintenance", description = "History and backup"),
+        (name = "process", description = "Whether the node is well, and what it counts"),
     )
 )]
 struct Document;

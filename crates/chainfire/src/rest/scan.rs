@@ -1,7 +1,6 @@
-//! Lists of keys, for both of our own doors: at one revision, in key order, by pages, within a memory budget.
+//! Lists of keys, for both of our own doors: at one revision, in key order, by pages, within `size::ANSWER`.
 //!
-//! The engine is read in pieces, all at the revision of the first, so that a list of big values never stands in
-//! memory twice. A page token carries the last key handed out, that revision and the count.
+//! A page token carries the last key handed out, that revision and the count.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use photon_core::{Code, Error, page::PageToken};
@@ -9,17 +8,15 @@ use photon_proto::{etcdserverpb::RangeRequest, mvccpb::KeyValue};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{encoding::Encoding, error::from_etcd};
+use super::{
+    encoding::Encoding,
+    error::told,
+    size::{self, ANSWER},
+};
 use crate::app::{App, Caller};
 
 /// Rows a list without a limit may have, and the most a limit may ask for.
 pub(crate) const MAX_ROWS: usize = 10_000;
-/// Keys and values one answer may hold. With a limit the page ends there; without one the list is refused.
-const BUDGET_BYTES: usize = 64 << 20;
-/// Rows of the first piece; later ones grow while pieces stay small.
-const FIRST_PIECE: usize = 64;
-const MAX_PIECE: usize = 2048;
-const SMALL_PIECE_BYTES: usize = 1 << 20;
 
 /// A range in etcd's words.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -170,7 +167,7 @@ pub(crate) async fn scan(app: &App, caller: &Caller, query: Query) -> Result<Pag
             .map_or(query.revision, |position| position.revision),
         next_page_token: None,
     };
-    let mut from = match &position {
+    let from = match &position {
         Some(position) => after(
             &position
                 .encoding
@@ -178,56 +175,34 @@ pub(crate) async fn scan(app: &App, caller: &Caller, query: Query) -> Result<Pag
         ),
         None => query.span.key.clone(),
     };
-    let wanted = query.limit.unwrap_or(MAX_ROWS);
-    let (mut piece, mut bytes, mut first) = (FIRST_PIECE, 0, true);
-    loop {
-        let limit = piece.min(wanted - page.items.len());
-        let request = RangeRequest {
-            key: from,
-            range_end: query.span.range_end.clone(),
-            limit: i64::try_from(limit).unwrap_or(i64::MAX),
-            revision: page.revision,
-            keys_only: query.keys_only,
-            // Once the first piece is read this member has that revision.
-            serializable: query.stale || !first,
-            ..RangeRequest::default()
-        };
-        let answer = app.range(caller, request).await.map_err(from_etcd)?;
-        if first && position.is_none() {
-            page.count = answer.count;
-            if page.revision == 0 {
-                page.revision = answer.header.as_ref().map_or(0, |header| header.revision);
-            }
-            refuse_if_endless(&query, page.count)?;
+    let request = RangeRequest {
+        key: from,
+        range_end: query.span.range_end.clone(),
+        limit: i64::try_from(query.limit.unwrap_or(MAX_ROWS)).unwrap_or(i64::MAX),
+        revision: page.revision,
+        keys_only: query.keys_only,
+        serializable: query.stale,
+        ..RangeRequest::default()
+    };
+    let answer = app
+        .range_within(caller, request, ANSWER)
+        .await
+        .map_err(|error| told(app, error))?;
+    if position.is_none() {
+        page.count = answer.count;
+        if page.revision == 0 {
+            page.revision = answer.header.as_ref().map_or(0, |header| header.revision);
         }
-        first = false;
-        let piece_bytes: usize = answer
-            .kvs
-            .iter()
-            .map(|kv| kv.key.len() + kv.value.len())
-            .sum();
-        bytes += piece_bytes;
-        page.items.extend(answer.kvs);
-        let Some(last) = page.items.last().filter(|_| answer.more) else {
-            return Ok(page);
-        };
-        if page.items.len() >= wanted || bytes > BUDGET_BYTES {
-            if query.limit.is_none() {
-                return Err(ask_for_limit(format!(
-                    "the list holds more than {} MiB",
-                    BUDGET_BYTES >> 20
-                )));
-            }
-            page.next_page_token = Some(token(last, &page, &query.span)?);
-            return Ok(page);
-        }
-        from = after(&last.key);
-        piece = if piece_bytes < SMALL_PIECE_BYTES {
-            (piece * 2).min(MAX_PIECE)
-        } else {
-            (piece / 2).max(1)
-        };
+        refuse_if_endless(&query, page.count)?;
     }
+    page.items = answer.kvs;
+    if let Some(last) = page.items.last().filter(|_| answer.more) {
+        if query.limit.is_none() {
+            return Err(size::too_large());
+        }
+        page.next_page_token = Some(token(last, &page, &query.span)?);
+    }
+    Ok(page)
 }
 
 /// etcd takes a negative revision for the newest; here it is a mistake. 0 is the newest.
@@ -245,6 +220,19 @@ pub(crate) fn check_revision(revision: i64) -> Result<(), Error> {
     Ok(())
 }
 
+/// A limit as REST takes it.
+///
+/// # Errors
+/// A validation error on `limit`.
+pub(super) fn row_limit(limit: Option<i64>) -> Result<Option<usize>, Error> {
+    // What is negative is too small in the same words as zero.
+    let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(0));
+    check_limit(limit)?;
+    Ok(limit)
+}
+
+/// # Errors
+/// A validation error on `limit`.
 fn check_limit(limit: Option<usize>) -> Result<(), Error> {
     match limit {
         Some(0) => Err(Error::validation("limit", "minimum", "limit is at least 1")),
@@ -395,5 +383,11 @@ mod tests {
         assert!(check_limit(Some(MAX_ROWS)).is_ok());
         assert!(check_limit(Some(0)).is_err());
         assert!(check_limit(Some(MAX_ROWS + 1)).is_err());
+        assert_eq!(row_limit(Some(7)).unwrap(), Some(7));
+        assert_eq!(row_limit(None).unwrap(), None);
+        for small in [0, -1, i64::MIN] {
+            let error = row_limit(Some(small)).unwrap_err();
+            assert_eq!(error.message(), "limit is at least 1", "{small}");
+        }
     }
 }

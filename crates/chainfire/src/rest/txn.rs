@@ -1,8 +1,9 @@
 //! Transactions: compares, then one of two lists of operations, all at one revision.
 
-use std::sync::Arc;
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use axum::extract::State;
+use bytes::Bytes;
 use photon_core::Error;
 use photon_proto::etcdserverpb::{
     self as etcd, Compare as EtcdCompare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
@@ -12,8 +13,14 @@ use photon_proto::etcdserverpb::{
     response_op::Response,
 };
 use photon_server::rest::{Data, Json, RestResult};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Unexpected, Visitor},
+};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{OneOfBuilder, RefOr, Schema},
+};
 
 use super::{
     asking::Asking,
@@ -21,7 +28,8 @@ use super::{
     error::from_etcd,
     item::Item,
     openapi::{Envelope, Failure},
-    scan::Span,
+    scan::{MAX_ROWS, Span, row_limit},
+    size::ANSWER,
 };
 use crate::app::App;
 
@@ -73,11 +81,52 @@ enum Operator {
     Less,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[derive(Debug)]
 enum Expected {
     Number(i64),
     Text(String),
+}
+
+impl PartialSchema for Expected {
+    fn schema() -> RefOr<Schema> {
+        let one_of = OneOfBuilder::new()
+            .item(i64::schema())
+            .item(String::schema());
+        one_of.into()
+    }
+}
+
+impl ToSchema for Expected {}
+
+/// By hand, because the derived one says only that nothing matched.
+impl<'de> Deserialize<'de> for Expected {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ExpectedVisitor)
+    }
+}
+
+struct ExpectedVisitor;
+
+impl Visitor<'_> for ExpectedVisitor {
+    type Value = Expected;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or an integer below 2^63")
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Expected, E> {
+        Ok(Expected::Number(number))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Expected, E> {
+        i64::try_from(number)
+            .map(Expected::Number)
+            .map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Expected, E> {
+        Ok(Expected::Text(text.to_owned()))
+    }
 }
 
 /// One operation; exactly one of the three.
@@ -100,10 +149,20 @@ struct Put {
     lease: i64,
 }
 
+/// One key, or the keys of a prefix or of a range.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Get {
-    key: String,
+    key: Option<String>,
+    /// Keys that begin with this; not together with `start` and `end`.
+    prefix: Option<String>,
+    /// First key.
+    start: Option<String>,
+    /// The key before which to end.
+    end: Option<String>,
+    /// Rows of a prefix or a range; 10,000 without it, and at most.
+    #[schema(minimum = 1, maximum = 10000)]
+    limit: Option<i64>,
 }
 
 /// One key, or every key of a prefix.
@@ -128,17 +187,29 @@ pub(super) struct TxnDone {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum OpDone {
-    Put {
-        revision: i64,
-    },
-    /// The key, or null when it does not exist.
-    Get(Option<Item>),
-    Delete {
-        deleted: i64,
+    Put { revision: i64 },
+    Get(Found),
+    Delete { deleted: i64 },
+}
+
+/// What a get found.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum Found {
+    /// Of a key: the item, or null when it does not exist.
+    One(Option<Item>),
+    /// Of a prefix or a range.
+    Many {
+        items: Vec<Item>,
+        /// Keys in the whole range.
+        count: i64,
+        /// Whether the range has more than the limit let through.
+        more: bool,
     },
 }
 
-/// Runs a transaction.
+/// Runs a transaction. What its gets answer is limited to 64 MiB in all, as the answer is sent: more is 400, asking for a
+/// `limit`, and nothing is written. Of a transaction that also writes, both branches have to be within that.
 #[utoipa::path(
     post, path = "/api/v1/txn", tag = "kv", operation_id = "txn",
     request_body = TxnBody,
@@ -149,39 +220,103 @@ pub(super) async fn txn(
     Asking(caller): Asking,
     Json(body): Json<TxnBody>,
 ) -> RestResult<TxnDone> {
-    let answer = app.txn(&caller, body.parse()?).await.map_err(from_etcd)?;
+    let request = body.parse(app.engine().max_txn_ops())?;
+    let lists = [lists(&request.failure), lists(&request.success)];
+    let answer = app.txn_within(&caller, request, ANSWER).await;
+    let answer = answer.map_err(from_etcd)?;
     let revision = answer.header.map_or(0, |header| header.revision);
+    let [failure, success] = lists;
+    let ran = if answer.succeeded { success } else { failure };
     Ok(Data(TxnDone {
         succeeded: answer.succeeded,
         results: answer
             .responses
             .into_iter()
-            .map(|op| done(op, revision))
+            .zip(ran)
+            .map(|(op, list)| done(op, list, revision))
             .collect::<Result<_, _>>()?,
         revision,
     }))
 }
 
+/// Of each operation, whether it is a get of many keys: etcd's answers do not tell.
+fn lists(ops: &[RequestOp]) -> Vec<bool> {
+    let list = |op: &RequestOp| matches!(&op.request, Some(Request::RequestRange(range)) if !range.range_end.is_empty());
+    ops.iter().map(list).collect()
+}
+
 impl TxnBody {
-    fn parse(self) -> Result<TxnRequest, Error> {
-        Ok(TxnRequest {
-            compare: self
-                .compare
-                .into_iter()
-                .map(Compare::parse)
-                .collect::<Result<_, _>>()?,
-            success: self
-                .success
-                .into_iter()
-                .map(Op::parse)
-                .collect::<Result<_, _>>()?,
-            failure: self
-                .failure
-                .into_iter()
-                .map(Op::parse)
-                .collect::<Result<_, _>>()?,
-        })
+    fn parse(self, max_ops: usize) -> Result<TxnRequest, Error> {
+        check_length("compare", self.compare.len(), max_ops)?;
+        check_length("success", self.success.len(), max_ops)?;
+        check_length("failure", self.failure.len(), max_ops)?;
+        let request = TxnRequest {
+            compare: each(self.compare, "compare", Compare::parse)?,
+            success: each(self.success, "success", Op::parse)?,
+            failure: each(self.failure, "failure", Op::parse)?,
+        };
+        check_writes("success", &request.success)?;
+        check_writes("failure", &request.failure)?;
+        Ok(request)
     }
+}
+
+fn check_length(field: &str, length: usize, most: usize) -> Result<(), Error> {
+    if length > most {
+        let text = format!("{field} has {length} elements; at most {most} are taken");
+        return Err(Error::validation(field, "maximum", text));
+    }
+    Ok(())
+}
+
+/// etcd's rule, with the place: a branch changes no key twice, in whatever order.
+fn check_writes(branch: &str, ops: &[RequestOp]) -> Result<(), Error> {
+    let mut keys = HashSet::new();
+    for (at, op) in ops.iter().enumerate() {
+        let Some(Request::RequestPut(put)) = &op.request else {
+            continue;
+        };
+        let field = format!("{branch}[{at}].put.key");
+        if !keys.insert(&put.key) {
+            let text = format!("{field} is put twice in one transaction");
+            return Err(Error::validation(&field, "unique", text));
+        }
+        if let Some(by) = ops.iter().position(|op| deletes(op, &put.key)) {
+            let text = format!("{field} is deleted in the same transaction, by {branch}[{by}]");
+            return Err(Error::validation(&field, "exclusive", text));
+        }
+    }
+    Ok(())
+}
+
+fn deletes(op: &RequestOp, key: &Bytes) -> bool {
+    match &op.request {
+        Some(Request::RequestDeleteRange(delete)) if delete.range_end.is_empty() => {
+            delete.key == key
+        }
+        Some(Request::RequestDeleteRange(delete)) => delete.key <= key && *key < delete.range_end,
+        _ => false,
+    }
+}
+
+/// Parses the elements of an array of the body; an error names the field by its whole path.
+fn each<T, U>(
+    list: Vec<T>,
+    name: &str,
+    parse: impl Fn(T) -> Result<U, Error>,
+) -> Result<Vec<U>, Error> {
+    let parsed = list.into_iter().enumerate().map(|(at, element)| {
+        parse(element).map_err(|error| error.within(&format!("{name}[{at}]")))
+    });
+    parsed.collect()
+}
+
+/// A key must have a byte; etcd says so without saying which of a transaction's keys has none.
+fn key(key: String) -> Result<Bytes, Error> {
+    if key.is_empty() {
+        return Err(Error::required("key"));
+    }
+    Ok(key.into())
 }
 
 impl Compare {
@@ -225,7 +360,7 @@ impl Compare {
         Ok(EtcdCompare {
             result: result.into(),
             target: target.into(),
-            key: self.key.into(),
+            key: key(self.key)?,
             target_union: Some(expected),
             ..EtcdCompare::default()
         })
@@ -235,17 +370,18 @@ impl Compare {
 impl Op {
     fn parse(self) -> Result<RequestOp, Error> {
         let request = match self {
-            Self::Put(put) => Request::RequestPut(PutRequest {
-                key: put.key.into(),
-                value: put.encoding.decode(put.value, "value")?,
-                lease: put.lease,
-                ..PutRequest::default()
-            }),
-            Self::Get(get) => Request::RequestRange(RangeRequest {
-                key: get.key.into(),
-                ..RangeRequest::default()
-            }),
-            Self::Delete(delete) => Request::RequestDeleteRange(delete.parse()?),
+            Self::Put(put) => put
+                .parse()
+                .map(Request::RequestPut)
+                .map_err(|error| error.within("put"))?,
+            Self::Get(get) => get
+                .parse()
+                .map(Request::RequestRange)
+                .map_err(|error| error.within("get"))?,
+            Self::Delete(delete) => delete
+                .parse()
+                .map(Request::RequestDeleteRange)
+                .map_err(|error| error.within("delete"))?,
         };
         Ok(RequestOp {
             request: Some(request),
@@ -253,11 +389,60 @@ impl Op {
     }
 }
 
+impl Put {
+    fn parse(self) -> Result<PutRequest, Error> {
+        Ok(PutRequest {
+            key: key(self.key)?,
+            value: self.encoding.decode(self.value, "value")?,
+            lease: self.lease,
+            ..PutRequest::default()
+        })
+    }
+}
+
+impl Get {
+    fn parse(self) -> Result<RangeRequest, Error> {
+        let of_many = [
+            ("prefix", self.prefix.is_some()),
+            ("start", self.start.is_some()),
+            ("end", self.end.is_some()),
+            ("limit", self.limit.is_some()),
+        ];
+        let given = of_many.iter().find(|(_, given)| *given);
+        match (self.key, given) {
+            (Some(one), None) => {
+                return Ok(RangeRequest {
+                    key: key(one)?,
+                    ..RangeRequest::default()
+                });
+            }
+            (Some(_), Some((field, _))) => {
+                let text = format!("{field} does not go with key");
+                return Err(Error::validation(field, "exclusive", text));
+            }
+            (None, None | Some(("limit", _))) => return Err(Error::required("key")),
+            (None, Some(_)) => {}
+        }
+        let limit = row_limit(self.limit)?.unwrap_or(MAX_ROWS);
+        let Span { key, range_end } = Span::parse(
+            self.prefix.as_deref(),
+            self.start.as_deref(),
+            self.end.as_deref(),
+        )?;
+        Ok(RangeRequest {
+            key,
+            range_end,
+            limit: i64::try_from(limit).unwrap_or(i64::MAX),
+            ..RangeRequest::default()
+        })
+    }
+}
+
 impl Delete {
     fn parse(self) -> Result<DeleteRangeRequest, Error> {
         match (self.key, self.prefix) {
-            (Some(key), None) => Ok(DeleteRangeRequest {
-                key: key.into(),
+            (Some(one), None) => Ok(DeleteRangeRequest {
+                key: key(one)?,
                 ..DeleteRangeRequest::default()
             }),
             // Everything at once must not be what a forgotten variable in a script asks for.
@@ -273,18 +458,27 @@ impl Delete {
             (Some(_), Some(_)) => Err(Error::validation(
                 "prefix",
                 "exclusive",
-                "a delete has a key or a prefix",
+                "prefix does not go with key",
             )),
             (None, None) => Err(Error::required("key")),
         }
     }
 }
 
-fn done(op: ResponseOp, revision: i64) -> Result<OpDone, Error> {
+fn done(op: ResponseOp, list: bool, revision: i64) -> Result<OpDone, Error> {
     Ok(match op.response {
         Some(Response::ResponsePut(_)) => OpDone::Put { revision },
         Some(Response::ResponseRange(range)) => {
-            OpDone::Get(range.kvs.into_iter().next().map(Item::from))
+            let mut items = range.kvs.into_iter().map(Item::from);
+            OpDone::Get(if list {
+                Found::Many {
+                    items: items.collect(),
+                    count: range.count,
+                    more: range.more,
+                }
+            } else {
+                Found::One(items.next())
+            })
         }
         Some(Response::ResponseDeleteRange(etcd::DeleteRangeResponse { deleted, .. })) => {
             OpDone::Delete { deleted }
@@ -305,7 +499,7 @@ mod tests {
     use super::*;
 
     fn parse(body: Value) -> Result<TxnRequest, Error> {
-        serde_json::from_value::<TxnBody>(body).unwrap().parse()
+        serde_json::from_value::<TxnBody>(body).unwrap().parse(4)
     }
 
     #[test]
@@ -329,23 +523,175 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_its_target_names_value() {
-        for compare in [
-            json!({"key": "k", "target": "value", "value": 7}),
-            json!({"key": "k", "target": "version", "value": "7"}),
+    fn what_is_wrong_is_named_by_its_whole_path() {
+        let good = json!({"get": {"key": "k"}});
+        let put = json!({"put": {"key": "k", "value": ""}});
+        let compare = json!({"key": "k", "target": "version", "value": 1});
+        for (body, field, constraint) in [
+            (
+                json!({"compare": [{"key": "k", "target": "value", "value": 7}]}),
+                "compare[0].value",
+                "string",
+            ),
+            (
+                json!({"compare": [{"key": "k", "target": "version", "value": "7"}]}),
+                "compare[0].value",
+                "number",
+            ),
+            (
+                json!({"compare": [{"key": "", "target": "version", "value": 7}]}),
+                "compare[0].key",
+                "required",
+            ),
+            (
+                json!({"success": [good, {"put": {"key": "", "value": ""}}]}),
+                "success[1].put.key",
+                "required",
+            ),
+            (
+                json!({"failure": [good, good, {"put": {"key": "k", "value": "*", "encoding": "base64"}}]}),
+                "failure[2].put.value",
+                "base64",
+            ),
+            (
+                json!({"success": [{"delete": {"prefix": ""}}]}),
+                "success[0].delete.prefix",
+                "required",
+            ),
+            (
+                json!({"success": [{"delete": {}}]}),
+                "success[0].delete.key",
+                "required",
+            ),
+            (
+                json!({"success": [{"get": {}}]}),
+                "success[0].get.key",
+                "required",
+            ),
+            (
+                json!({"success": [{"get": {"key": ""}}]}),
+                "success[0].get.key",
+                "required",
+            ),
+            (
+                json!({"success": [{"get": {"key": "k", "prefix": "p"}}]}),
+                "success[0].get.prefix",
+                "exclusive",
+            ),
+            (
+                json!({"success": [{"get": {"key": "k", "limit": 1}}]}),
+                "success[0].get.limit",
+                "exclusive",
+            ),
+            (
+                json!({"success": [{"get": {"prefix": "k", "limit": 0}}]}),
+                "success[0].get.limit",
+                "minimum",
+            ),
+            (
+                json!({"success": [{"get": {"prefix": "k", "limit": -1}}]}),
+                "success[0].get.limit",
+                "minimum",
+            ),
+            (
+                json!({"success": [put, good, put]}),
+                "success[2].put.key",
+                "unique",
+            ),
+            (
+                json!({"failure": [put, {"delete": {"prefix": "k"}}]}),
+                "failure[0].put.key",
+                "exclusive",
+            ),
+            (
+                json!({"success": [{"delete": {"key": "k"}}, put]}),
+                "success[1].put.key",
+                "exclusive",
+            ),
+            (
+                json!({"success": [good, good, good, good, good]}),
+                "success",
+                "maximum",
+            ),
+            (
+                json!({"failure": [good, good, good, good, good]}),
+                "failure",
+                "maximum",
+            ),
+            (json!({"compare": vec![compare; 5]}), "compare", "maximum"),
+            (
+                json!({"success": [{"get": {"prefix": "k", "start": "k"}}]}),
+                "success[0].get.start",
+                "exclusive",
+            ),
         ] {
-            let error = parse(json!({ "compare": [compare] })).unwrap_err();
-            assert_eq!(error.details().unwrap()["field"], "value");
+            let error = parse(body.clone()).unwrap_err();
+            let details = error.details().unwrap();
+            assert_eq!(
+                (&details["field"], &details["constraint"]),
+                (&json!(field), &json!(constraint)),
+                "{body}"
+            );
+            assert!(
+                error.message().starts_with(field),
+                "{body}: {}",
+                error.message()
+            );
         }
-        assert!(parse(json!({"success": [{"delete": {"prefix": ""}}]})).is_err());
-        assert!(parse(json!({"success": [{"delete": {}}]})).is_err());
+    }
+
+    #[test]
+    fn a_get_may_be_of_a_prefix_or_a_range() {
+        let txn = parse(json!({"success": [
+            {"get": {"prefix": "p/"}},
+            {"get": {"start": "a", "end": "c", "limit": 7}},
+            {"get": {"prefix": ""}},
+            {"get": {"key": "k"}},
+        ]}))
+        .unwrap();
+        let ranges: Vec<_> = txn
+            .success
+            .iter()
+            .map(|op| match &op.request {
+                Some(Request::RequestRange(range)) => {
+                    (range.key.as_ref(), range.range_end.as_ref(), range.limit)
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let expected: [(&[u8], &[u8], i64); 4] = [
+            (b"p/", b"p0", 10_000),
+            (b"a", b"c", 7),
+            (b"\0", b"\0", 10_000),
+            (b"k", b"", 0),
+        ];
+        assert_eq!(ranges, expected);
+        assert_eq!(lists(&txn.success), [true, true, true, false]);
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_told_in_jsons_words() {
+        for (value, said) in [
+            ("true", "not true"),
+            ("null", "not null"),
+            ("{}", "not an object"),
+            ("1.5", "not the number 1.5"),
+            ("9223372036854775808", "not the number 9223372036854775808"),
+        ] {
+            let body = format!(
+                r#"{{"compare": [{{"key": "k", "target": "version", "value": {value}}}]}}"#
+            );
+            let error = photon_server::rest::from_json::<TxnBody>(body.as_bytes()).unwrap_err();
+            let expected = "compare[0].value must be a string or an integer below 2^63";
+            assert_eq!(error.message(), format!("{expected}, {said}"));
+        }
     }
 
     #[test]
     fn unknown_operations_and_fields_are_refused() {
         for body in [
             json!({"success": [{"increment": {"key": "k"}}]}),
-            json!({"success": [{"get": {"key": "k", "limit": 1}}]}),
+            json!({"success": [{"get": {"key": "k", "revision": 1}}]}),
             json!({"compare": [{"key": "k", "target": "age", "value": 1}]}),
             json!({"then": []}),
         ] {

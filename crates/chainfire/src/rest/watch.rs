@@ -4,7 +4,7 @@
 //!   id: 41   event: ready      data: {"revision":41}                              everything after 41 follows
 //!   id: 42   event: change     data: {"revision":42,"events":[{"type":"put","item":{…}}]}
 //!   id: 57   event: progress   data: {"revision":57}                              nothing else up to 57
-//!            event: error      data: {"error":{"code":"COMPACTED",…}}             the last one
+//!            event: error      data: {"error":{"code":"NO_QUORUM",…}}             the last one, always
 //!   : alive                                                                       a comment, every 15 s
 //! ```
 //! The id is a revision: a browser's `EventSource` that reconnects sends it back as `Last-Event-ID`, and the watch
@@ -28,7 +28,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     asking::Asking,
     changes::{Changes, Follow, Update},
-    encoding::Encoding,
+    encoding::KeyText,
     item::Item,
     openapi::Failure,
     scan::Span,
@@ -72,17 +72,16 @@ enum KeyChange {
         previous: Option<Item>,
     },
     Delete {
-        key: String,
-        /// Present only for keys that are not UTF-8.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        key_encoding: Option<Encoding>,
+        #[serde(flatten)]
+        key: KeyText,
         /// The key before; only when asked for.
         #[serde(skip_serializing_if = "Option::is_none")]
         previous: Option<Item>,
     },
 }
 
-/// Follows changes as server-sent events: `ready`, `change`, `progress`, and `error` as the last.
+/// Follows changes as server-sent events: `ready`, `change`, `progress`, and `error` as the last. After `NO_QUORUM` and
+/// `UNAVAILABLE` go on at another member, after `COMPACTED` list again. What is compacted already is refused with 410.
 #[utoipa::path(
     get, path = "/api/v1/watch", tag = "watch", operation_id = "watch",
     params(WatchQuery, ("Last-Event-ID" = Option<i64>, Header, description = "The revision of the last event seen.")),
@@ -102,7 +101,7 @@ pub(super) async fn watch(
         },
         with_previous: query.with_previous,
     };
-    let changes = Changes::open(&app, caller, follow)?;
+    let changes = Changes::open(&app, caller, follow).await?;
     let events = futures::stream::unfold(changes, |mut changes| async {
         let update = changes.next().await?;
         Some((Ok(rendered(update)), changes))
@@ -182,15 +181,10 @@ impl KeyChange {
                 item: kv.into(),
                 previous,
             },
-            EventType::Delete => {
-                let (key, encoding) = Encoding::encode(&kv.key);
-                let key_encoding = (encoding != Encoding::Utf8).then_some(encoding);
-                Self::Delete {
-                    key,
-                    key_encoding,
-                    previous,
-                }
-            }
+            EventType::Delete => Self::Delete {
+                key: KeyText::from(&kv.key),
+                previous,
+            },
         })
     }
 }

@@ -26,6 +26,11 @@ impl Node {
         Self::start(1, Cluster::New).await
     }
 
+    /// A node that waits to be added to a cluster.
+    pub(crate) async fn joining() -> Self {
+        Self::start(2, Cluster::Join).await
+    }
+
     async fn start(node_id: u64, cluster: Cluster) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new(dir.path().join("data"));
@@ -81,6 +86,11 @@ impl Node {
     /// Where native gRPC is.
     pub(crate) fn grpc(&self) -> String {
         format!("http://{}", self.running.grpc_address())
+    }
+
+    /// `host:port` for other members.
+    pub(crate) fn peer(&self) -> String {
+        self.running.peer_address().to_string()
     }
 
     pub(crate) async fn client(&self) -> ChainFireClient {

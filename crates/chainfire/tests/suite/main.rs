@@ -9,6 +9,7 @@ mod hostile;
 mod layering;
 mod local;
 mod lock;
+mod members;
 mod native;
 mod offline;
 mod rest;

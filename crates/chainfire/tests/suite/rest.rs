@@ -3,6 +3,7 @@
 
 use std::{path::PathBuf, process::Stdio};
 
+use chainfire::offline;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
@@ -152,6 +153,7 @@ async fn the_guides_lines_work_as_printed() {
     assert!(status["term"].as_u64().unwrap() > 0);
     assert_eq!(status["role"], "leader");
     assert_eq!(status["is_leader"], true);
+    assert_eq!(status["compacted_revision"], 0);
 
     let put = shell(
         &node,
@@ -223,6 +225,10 @@ async fn the_guides_line_adds_a_member_that_runs() {
     )
     .await;
     assert_eq!(nobody.error().0, 409, "{}", nobody.body);
+    assert_eq!(
+        nobody.body["error"]["message"],
+        "127.0.0.1:1 cannot be reached: Connection refused (os error 111)"
+    );
     put(&nodes[0], "still", "served").await;
     let again = post(&nodes[0], "/api/v1/cluster/members/2/promote", &json!({})).await;
     assert_eq!(again.error().0, 409, "{}", again.body);
@@ -233,6 +239,151 @@ async fn the_guides_line_adds_a_member_that_runs() {
     for node in nodes {
         node.stop().await;
     }
+}
+
+/// Whoever adds a member that cannot be added is told what is at the address.
+#[tokio::test]
+async fn a_member_that_is_none_is_refused_with_the_cause() {
+    let node = Node::alone().await;
+    let other = Node::alone().await;
+    // Takes connections, and never says a word.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = silent.local_addr().unwrap().to_string();
+    let rest = other.rest().replace("localhost", "127.0.0.1");
+    let grpc = other.grpc().replace("http://", "");
+    let peer = other.peer();
+    for (address, said) in [
+        (silent.as_str(), "does not answer within 3s"),
+        (rest.as_str(), "answers, but not as a ChainFire does: "),
+        (grpc.as_str(), "is a member of another cluster: "),
+        (
+            peer.as_str(),
+            "answers, but not as a ChainFire does: it knows no such call; is it the peer port?",
+        ),
+        (
+            "no-such-host.invalid:1",
+            "cannot be reached: failed to lookup address information",
+        ),
+    ] {
+        let body = json!({ "node_id": 2, "address": address });
+        let refused = post(&node, "/api/v1/cluster/members", &body).await;
+        assert_eq!(refused.error(), (409, "FAILED_PRECONDITION", ""));
+        let message = refused.body["error"]["message"].as_str().unwrap();
+        assert!(
+            message.starts_with(&format!("{address} {said}")),
+            "{address}: {message}"
+        );
+    }
+    other.stop().await;
+    node.stop().await;
+}
+
+/// Before anybody is called: nobody listens at the addresses that could be called.
+#[tokio::test]
+async fn a_member_that_cannot_be_is_refused_before_it_is_asked() {
+    let node = Node::alone().await;
+    let mut bodies = Vec::new();
+    for address in [
+        "x y",
+        "http://127.0.0.1:50051",
+        "127.0.0.1",
+        "127.0.0.1:99999",
+        "127.0.0.1:0",
+        "127.0.0.1:+5",
+        ":50051",
+        "::1:50051",
+        "[::x]:50051",
+        "user@127.0.0.1:1",
+        "127.0.0.1:1/",
+        "",
+    ] {
+        let body = json!({ "node_id": 2, "address": address }).to_string();
+        bodies.push((body, "address", ""));
+    }
+    for id in [
+        "0",
+        "-1",
+        "9007199254740992",
+        "18446744073709551615",
+        "1e30",
+        "1.5",
+        "\"2\"",
+    ] {
+        let body = format!(r#"{{"node_id": {id}, "address": "127.0.0.1:1"}}"#);
+        bodies.push((body, "node_id", "from 1 to 9007199254740991 (2^53 - 1)"));
+    }
+    for (body, field, said) in bodies {
+        let request = [
+            "-X",
+            "POST",
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            body.as_str(),
+        ];
+        let refused = curl(&node, "/api/v1/cluster/members", &request).await;
+        assert_eq!(refused.error(), (400, "VALIDATION_ERROR", field), "{body}");
+        let message = refused.body["error"]["message"].as_str().unwrap();
+        assert!(
+            message.starts_with(field) && message.contains(said),
+            "{body}: {message}"
+        );
+    }
+    // The native door looks as closely.
+    let mut client = node.client().await;
+    for (node_id, address) in [(2, "x y"), (1 << 53, "127.0.0.1:1")] {
+        let address = address.to_owned();
+        let add = chainfire_client::MemberAddRequest { node_id, address };
+        let refused = client.member_add(add).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused}");
+    }
+    for good in ["[::1]:1", "127.0.0.1:1", "localhost:1"] {
+        let body = json!({ "node_id": 2, "address": good });
+        let refused = post(&node, "/api/v1/cluster/members", &body).await;
+        assert_eq!(refused.error().0, 409, "{good}: {}", refused.body);
+    }
+    node.stop().await;
+}
+
+/// A node that waits to be added has nothing, which must not read as an empty store.
+#[tokio::test]
+async fn a_node_in_no_cluster_says_so() {
+    let node = Node::joining().await;
+    for path in [
+        "/api/v1/kv/k?consistency=stale",
+        "/api/v1/kv?prefix=k&consistency=stale",
+        "/api/v1/kv/k",
+        "/api/v1/watch",
+        "/api/v1/leases",
+    ] {
+        let refused = get(&node, path).await;
+        assert_eq!(refused.error(), (503, "UNAVAILABLE", ""), "{path}");
+        assert_eq!(
+            refused.body["error"]["message"], "this node is not part of a cluster yet",
+            "{path}"
+        );
+    }
+    let write = post(&node, "/api/v1/kv/k/put", &json!({ "value": "v" })).await;
+    assert_eq!(write.error(), (503, "UNAVAILABLE", ""));
+    assert_eq!(get(&node, "/api/v1/cluster/status").await.status, 200);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn options_on_a_key_tell_what_is_possible() {
+    let node = Node::alone().await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (path, allowed) in [("kv/a/b", "GET,HEAD,POST"), ("kv", "GET,HEAD")] {
+        let url = format!("http://{}/api/v1/{path}", node.rest());
+        let asked = http.request(reqwest::Method::OPTIONS, url);
+        let answer = asked.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 204, "{path}");
+        let allow = answer.headers()["allow"].to_str().unwrap();
+        let mut methods: Vec<&str> = allow.split(',').collect();
+        methods.sort_unstable();
+        assert_eq!(methods.join(","), allowed, "{path}");
+    }
+    node.stop().await;
 }
 
 #[tokio::test]
@@ -265,6 +416,9 @@ async fn any_key_can_be_reached() {
         ("/api/v1/kv/put", "POST"),
         ("/api/v1/kv//put", "POST"),
         ("/api/v1/kv/%FF", "GET"),
+        ("/api/v1/kv/%zz", "GET"),
+        ("/api/v1/kv/50%", "GET"),
+        ("/api/v1/kv/50%/put", "POST"),
     ] {
         let refused = curl(&node, path, &["-X", method]).await;
         assert_eq!(
@@ -361,6 +515,21 @@ async fn what_is_wrong_is_named() {
             r#"{"success":[{"get":{}}]}"#,
             "success[0].get.key",
         ),
+        (
+            "/api/v1/txn",
+            r#"{"success":[{"get":{"key":"a"}},{"put":{"key":"","value":""}}]}"#,
+            "success[1].put.key",
+        ),
+        (
+            "/api/v1/txn",
+            r#"{"compare":[{"key":"a","target":"version","value":true}]}"#,
+            "compare[0].value",
+        ),
+        (
+            "/api/v1/txn",
+            r#"{"failure":[{"put":{"key":"a","value":"*","encoding":"base64"}}]}"#,
+            "failure[0].put.value",
+        ),
         ("/api/v1/leases", r#"{"ttl_seconds":0}"#, "ttl_seconds"),
         ("/api/v1/leases", "{}", "ttl_seconds"),
         ("/api/v1/compact", r#"{"revision":0}"#, "revision"),
@@ -392,12 +561,7 @@ async fn what_is_wrong_is_named() {
             "{path} {body}: {}",
             refused.body
         );
-        let named = refused.error().2;
-        assert!(
-            named == field || field.ends_with(named),
-            "{path} {body}: {}",
-            refused.body
-        );
+        assert_eq!(refused.error().2, field, "{path} {body}: {}", refused.body);
     }
     for (path, field) in [
         ("/api/v1/kv?prefx=a", "prefx"),
@@ -412,6 +576,7 @@ async fn what_is_wrong_is_named() {
         ("/api/v1/watch?prefix=a&key=b", "key"),
         ("/api/v1/watch?from_revision=-1", "from_revision"),
         ("/api/v1/watch?since=1", "since"),
+        ("/api/v1/kv?prefix=50%", "prefix"),
     ] {
         let refused = get(&node, path).await;
         assert_eq!(
@@ -485,6 +650,8 @@ async fn pages_show_one_revision_without_gap_or_repeat() {
     )
     .await;
     assert_eq!(late.error(), (410, "COMPACTED", ""));
+    let details = &late.body["error"]["details"];
+    assert_eq!(details, &json!({ "compacted_revision": revision }));
     let start_end = get(&node, "/api/v1/kv?start=p/03&end=p/05&keys_only=true").await;
     let keys: Vec<&str> = start_end.data()["items"]
         .as_array()
@@ -493,7 +660,10 @@ async fn pages_show_one_revision_without_gap_or_repeat() {
         .map(|item| item["key"].as_str().unwrap())
         .collect();
     assert_eq!(keys, ["p/03", "p/03x", "p/04"]);
-    assert_eq!(start_end.data()["items"][0]["value"], "");
+    // What was not asked for is not shown as if it were empty.
+    let first = start_end.data()["items"][0].as_object().unwrap();
+    assert!(!first.contains_key("value") && !first.contains_key("encoding"));
+    assert_eq!(first["version"], 1);
     node.stop().await;
 }
 
@@ -548,6 +718,39 @@ async fn transactions_leases_compaction_and_snapshot() {
     let not = post(&node, "/api/v1/txn", &txn(0)).await;
     assert_eq!(not.data()["succeeded"], false);
     assert_eq!(not.data()["results"], json!([{ "get": null }]));
+
+    let lists = json!({
+        "success": [
+            { "put": { "key": "u/1", "value": "1" } }, { "put": { "key": "u/2", "value": "2" } },
+            { "get": { "prefix": "u/" } }, { "get": { "start": "t", "end": "u/2", "limit": 1 } },
+            { "get": { "prefix": "none" } }, { "get": { "key": "u/1" } },
+        ],
+    });
+    let done = post(&node, "/api/v1/txn", &lists).await;
+    let results = &done.data()["results"];
+    let all = &results[2]["get"];
+    assert_eq!((&all["count"], &all["more"]), (&json!(2), &json!(false)));
+    assert_eq!(
+        (&all["items"][0]["key"], &all["items"][1]["value"]),
+        (&json!("u/1"), &json!("2"))
+    );
+    let some = &results[3]["get"];
+    assert_eq!((&some["count"], &some["more"]), (&json!(2), &json!(true)));
+    assert_eq!(some["items"].as_array().unwrap().len(), 1);
+    assert_eq!(some["items"][0]["key"], "t");
+    assert_eq!(
+        results[4]["get"],
+        json!({ "items": [], "count": 0, "more": false })
+    );
+    assert_eq!(results[5]["get"]["value"], "1");
+    // The list of the branch that did not run has nothing to say about the other's results.
+    let other = json!({
+        "compare": [{ "key": "u/1", "target": "version", "value": 0 }],
+        "success": [{ "get": { "prefix": "u/" } }],
+        "failure": [{ "get": { "key": "u/1" } }],
+    });
+    let done = post(&node, "/api/v1/txn", &other).await;
+    assert_eq!(done.data()["results"][0]["get"]["value"], "1");
 
     let lease = post(&node, "/api/v1/leases", &json!({ "ttl_seconds": 600 })).await;
     assert_eq!(lease.status, 201);
@@ -614,12 +817,16 @@ async fn transactions_leases_compaction_and_snapshot() {
     )
     .await;
     assert_eq!(compacted.data()["compacted_revision"], second);
-    assert_eq!(
-        get(&node, &format!("/api/v1/kv/h?revision={first}"))
-            .await
-            .error(),
-        (410, "COMPACTED", "")
-    );
+    for refused in [
+        get(&node, &format!("/api/v1/kv/h?revision={first}")).await,
+        get(&node, &format!("/api/v1/kv?revision={first}")).await,
+        post(&node, "/api/v1/compact", &json!({ "revision": first })).await,
+        post(&node, "/api/v1/compact", &json!({ "revision": second })).await,
+    ] {
+        assert_eq!(refused.error(), (410, "COMPACTED", ""));
+        let details = &refused.body["error"]["details"];
+        assert_eq!(details, &json!({ "compacted_revision": second }));
+    }
 
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("snapshot");
@@ -633,7 +840,13 @@ async fn transactions_leases_compaction_and_snapshot() {
         .unwrap();
     assert!(saved.success());
     let size = std::fs::metadata(&file).unwrap().len();
-    assert!(size > 0 && size.is_multiple_of(512), "{size}");
+    assert_eq!(size % 512, 32, "an archive and its checksum: {size}");
+    let verified = tokio::task::spawn_blocking(move || offline::verify(&file, None));
+    let verified = verified.await.unwrap().unwrap();
+    assert!(
+        verified.contains("of the file and of everything in it are right"),
+        "{verified}"
+    );
     node.stop().await;
 }
 
@@ -750,28 +963,55 @@ async fn a_watch_ends_with_an_error_event_or_with_the_node() {
     post(&node, "/api/v1/compact", &json!({ "revision": revision }))
         .await
         .data();
-    let mut watch = Watching::start(&node, "key=a&from_revision=1", &[]);
-    let mut last = None;
-    while let Some(sent) = watch.next().await {
-        last = Some(sent);
+    // Told before the stream begins.
+    for from in [1, revision - 1] {
+        let path = format!("/api/v1/watch?key=a&from_revision={from}");
+        let refused = get(&node, &path).await;
+        assert_eq!(refused.error(), (410, "COMPACTED", ""));
+        let details = &refused.body["error"]["details"];
+        assert_eq!(details["compacted_revision"], revision);
     }
-    let last = last.unwrap();
-    assert_eq!(last.name, "error");
-    assert_eq!(last.data["error"]["code"], "COMPACTED");
+    let mut watch = Watching::start(&node, &format!("key=a&from_revision={revision}"), &[]);
+    let ready = watch.next().await.unwrap();
     assert_eq!(
-        last.data["error"]["details"]["compacted_revision"],
-        revision
+        (ready.name.as_str(), ready.id),
+        ("ready", Some(revision - 1))
     );
+    assert_eq!(watch.next().await.unwrap().id, Some(revision));
+    drop(watch);
 
     let mut watch = Watching::start(&node, "", &[]);
     assert_eq!(watch.next().await.unwrap().name, "ready");
     node.stop().await;
+    let last = watch.next().await.unwrap();
+    assert_eq!((last.name.as_str(), last.id), ("error", None));
+    assert_eq!(last.data["error"]["code"], "UNAVAILABLE");
     assert!(watch.next().await.is_none());
     let ended = timeout(PATIENCE, watch.curl.wait()).await.unwrap().unwrap();
     assert!(
         ended.success(),
         "the stream broke off instead of ending: {ended}"
     );
+}
+
+/// A client of a member that has lost its cluster learns it, and goes on elsewhere.
+#[tokio::test]
+async fn a_watch_without_a_quorum_ends() {
+    let mut nodes = Node::cluster(2).await;
+    put(&nodes[0], "k", "v").await;
+    let mut watch = Watching::start(&nodes[0], "prefix=k&from_revision=1", &[]);
+    assert_eq!(watch.next().await.unwrap().name, "ready");
+    assert_eq!(watch.next().await.unwrap().name, "change");
+    nodes.pop().unwrap().stop().await;
+    let last = watch.next().await.unwrap();
+    assert_eq!((last.name.as_str(), last.id), ("error", None));
+    assert_eq!(last.data["error"]["code"], "NO_QUORUM");
+    assert!(watch.next().await.is_none());
+    let ended = timeout(PATIENCE, watch.curl.wait()).await.unwrap().unwrap();
+    assert!(ended.success(), "{ended}");
+    let refused = get(&nodes[0], "/api/v1/watch").await;
+    assert_eq!(refused.error(), (503, "NO_QUORUM", ""));
+    nodes.pop().unwrap().stop().await;
 }
 
 #[tokio::test]
@@ -816,8 +1056,11 @@ async fn every_documented_route_is_there() {
             .keys()
             .filter(|method| ["get", "post", "delete"].contains(&method.as_str()))
         {
-            // A stream has no end, and a snapshot is no JSON; both are asked for elsewhere.
-            if path.ends_with("/watch") || path.ends_with("/snapshot") {
+            // A stream has no end, and these two are no JSON; they are asked for elsewhere.
+            if ["/watch", "/snapshot", "/metrics"]
+                .iter()
+                .any(|end| path.ends_with(end))
+            {
                 continue;
             }
             let asked = path.replace("{key}", "no-such-key").replace("{id}", "4242");
@@ -844,6 +1087,221 @@ async fn every_documented_route_is_there() {
     }
     assert!(routes > 15, "{routes}");
     node.stop().await;
+}
+
+/// Whether a route takes parameters or not, one that it does not know is refused by name, and nothing is done.
+#[tokio::test]
+async fn no_route_passes_over_a_parameter_it_does_not_know() {
+    let node = Node::alone().await;
+    put(&node, "kept", "v").await;
+    let document = serde_json::to_value(chainfire::rest::openapi()).unwrap();
+    let mut routes = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        // The built-in paths take no notice of a query.
+        if !path.starts_with("/api/") {
+            continue;
+        }
+        for (method, operation) in operations.as_object().unwrap() {
+            let asked = path.replace("{key}", "kept").replace("{id}", "4242");
+            let body = match operation.get("requestBody") {
+                Some(_) => r#"{"value":"changed"}"#,
+                None => "{}",
+            };
+            let arguments = [
+                "-X",
+                &method.to_uppercase(),
+                "-H",
+                "Content-Type: application/json",
+                "-d",
+                body,
+            ];
+            let answer = curl(&node, &format!("{asked}?colour=red"), &arguments).await;
+            assert_eq!(
+                answer.error(),
+                (400, "VALIDATION_ERROR", "colour"),
+                "{method} {path}: {}",
+                answer.body
+            );
+            routes += 1;
+        }
+    }
+    assert!(routes > 15, "{routes}");
+    let kept = get(&node, "/api/v1/kv/kept").await;
+    assert_eq!(kept.data()["value"], "v");
+    node.stop().await;
+}
+
+/// A body sent where none is taken is refused by its first field, and nothing is done.
+#[tokio::test]
+async fn no_route_passes_over_a_body_it_does_not_take() {
+    let node = Node::alone().await;
+    put(&node, "kept", "v").await;
+    let lease = json!({ "ttl_seconds": 600, "id": 77 });
+    post(&node, "/api/v1/leases", &lease).await.data();
+    let document = serde_json::to_value(chainfire::rest::openapi()).unwrap();
+    let mut routes = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        if !path.starts_with("/api/") {
+            continue;
+        }
+        for (method, operation) in operations.as_object().unwrap() {
+            if operation.get("requestBody").is_some() {
+                continue;
+            }
+            let asked = path.replace("{key}", "kept").replace("{id}", "77");
+            let arguments = [
+                "-X",
+                &method.to_uppercase(),
+                "-H",
+                "Content-Type: application/json",
+                "-d",
+                r#"{"colour":"red","value":"x"}"#,
+            ];
+            let answer = curl(&node, &asked, &arguments).await;
+            let error = answer.error();
+            assert_eq!(
+                error,
+                (400, "VALIDATION_ERROR", "colour"),
+                "{method} {path}: {}",
+                answer.body
+            );
+            routes += 1;
+        }
+    }
+    assert!(routes > 10, "{routes}");
+    assert_eq!(get(&node, "/api/v1/kv/kept").await.data()["value"], "v");
+    assert_eq!(get(&node, "/api/v1/leases/77").await.data()["id"], 77);
+    let empty = post(&node, "/api/v1/kv/kept/delete", &json!({})).await;
+    assert_eq!(empty.data()["deleted"], 1);
+    node.stop().await;
+}
+
+/// The words of refusals that used to say nothing, or two things.
+#[tokio::test]
+async fn what_is_wrong_is_said_once_and_whole() {
+    let node = Node::alone().await;
+    for (path, said) in [
+        ("/api/v1/kv?limit=0", "limit is at least 1"),
+        ("/api/v1/kv?limit=-1", "limit is at least 1"),
+        (
+            "/api/v1/kv?consistency=",
+            "consistency must be one of linearizable, stale, not an empty text",
+        ),
+    ] {
+        let refused = get(&node, path).await;
+        assert_eq!(refused.status, 400, "{path}");
+        assert_eq!(refused.body["error"]["message"], said, "{path}");
+    }
+    let put = json!({ "put": { "key": "p/k", "value": "v" } });
+    let look = json!({ "get": { "key": "k" } });
+    let compare = json!({ "key": "k", "target": "version", "value": 0 });
+    for (body, field, constraint) in [
+        (
+            json!({ "success": [put, put] }),
+            "success[1].put.key",
+            "unique",
+        ),
+        (
+            json!({ "success": [put, { "delete": { "prefix": "p/" } }] }),
+            "success[0].put.key",
+            "exclusive",
+        ),
+        (json!({ "failure": vec![look; 129] }), "failure", "maximum"),
+        (
+            json!({ "compare": vec![compare; 129] }),
+            "compare",
+            "maximum",
+        ),
+    ] {
+        let refused = post(&node, "/api/v1/txn", &body).await;
+        assert_eq!(refused.error(), (400, "VALIDATION_ERROR", field));
+        let details = &refused.body["error"]["details"];
+        assert_eq!(details["constraint"], constraint, "{field}");
+    }
+    node.stop().await;
+}
+
+/// What one request makes a node hold and send is bounded, whatever the values are.
+#[tokio::test]
+async fn no_answer_is_larger_than_it_may_be() {
+    const LARGEST: usize = 64 << 20;
+    const KEYS: usize = 12;
+    let node = Node::alone().await;
+    let mut etcd = etcd_client::Client::connect([node.grpc()], None)
+        .await
+        .unwrap();
+    // Each of these bytes is six in JSON: ten such values fit into an answer.
+    let value = vec![1_u8; 1 << 20];
+    for at in 0..KEYS {
+        let key = format!("m/{at:02}");
+        etcd.put(key, value.clone(), None).await.unwrap();
+    }
+    let some = |limit: i64| json!({ "get": { "prefix": "m/", "limit": limit } });
+    let write = json!({ "put": { "key": "written", "value": "v" } });
+    let refused = [
+        json!({ "success": [some(11)] }),
+        json!({ "success": vec![some(2); 8] }),
+        json!({ "success": vec![json!({ "get": { "key": "m/00" } }); 128] }),
+        // These go through the log; the failure branch counts although it would not run.
+        json!({ "success": [write, some(6), some(6)] }),
+        json!({ "success": [write], "failure": [some(6), some(6)] }),
+        json!({ "success": [write, { "delete": { "key": "m/00" } }, some(10), some(1)] }),
+        json!({ "success": [{ "delete": { "prefix": "none" } }, { "get": { "prefix": "m/" } }] }),
+    ];
+    for body in refused {
+        let refused = post(&node, "/api/v1/txn", &body).await;
+        assert_eq!(refused.error(), (400, "VALIDATION_ERROR", "limit"));
+        let message = refused.body["error"]["message"].as_str().unwrap();
+        assert!(message.contains("more than 64 MiB"), "{message}");
+    }
+    let written = get(&node, "/api/v1/kv/written").await;
+    assert_eq!(written.status, 404, "a refused transaction wrote");
+    let within = json!({ "success": [write, some(4), some(4)], "failure": [some(10)] });
+    let done = post(&node, "/api/v1/txn", &within).await;
+    let results = &done.data()["results"];
+    assert_eq!(results[2]["get"]["items"].as_array().unwrap().len(), 4);
+    assert_eq!(results[2]["get"]["count"], KEYS);
+
+    let whole = get(&node, "/api/v1/kv?prefix=m/").await;
+    assert_eq!(whole.error(), (400, "VALIDATION_ERROR", "limit"));
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let (mut keys, mut path) = (0, "/api/v1/kv?prefix=m/&limit=1000".to_owned());
+    loop {
+        let url = format!("http://{}{path}", node.rest());
+        let page = http.get(url).send().await.unwrap().bytes().await.unwrap();
+        assert!(page.len() <= LARGEST + 4096, "{} bytes", page.len());
+        let page: Value = serde_json::from_slice(&page).unwrap();
+        keys += page["data"]["items"].as_array().unwrap().len();
+        let Some(token) = page["data"]["next_page_token"].as_str() else {
+            break;
+        };
+        path = format!("/api/v1/kv?prefix=m/&limit=1000&page_token={token}");
+    }
+    assert_eq!(keys, KEYS);
+    let only = get(&node, "/api/v1/kv?prefix=m/&keys_only=true").await;
+    assert_eq!(only.data()["items"].as_array().unwrap().len(), KEYS);
+    node.stop().await;
+}
+
+#[test]
+fn the_document_says_what_is_answered() {
+    let document = serde_json::to_value(chainfire::rest::openapi()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let snapshot = &paths["/api/v1/snapshot"]["get"]["responses"]["200"];
+    assert_eq!(
+        snapshot["content"]["application/octet-stream"]["schema"],
+        json!({ "type": "string", "format": "binary" })
+    );
+    for builtin in ["/health", "/livez", "/readyz", "/metrics"] {
+        assert!(paths.contains_key(builtin), "{builtin}");
+    }
+    let api = paths.iter().filter(|(path, _)| path.starts_with("/api/"));
+    for (path, operations) in api {
+        for (method, operation) in operations.as_object().unwrap() {
+            let answers = operation["responses"].as_object().unwrap();
+            assert!(answers.contains_key("405"), "{method} {path}");
+        }
+    }
 }
 
 #[test]

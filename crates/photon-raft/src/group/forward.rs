@@ -1,12 +1,13 @@
 //! Proposals on their way to the leader. Those that wait together share a message: while as many
 //! messages as allowed are on their way, the next one collects.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
+use futures::{StreamExt, stream::FuturesUnordered};
 use photon_proto::photon::raft::v1 as pb;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     time::Instant,
 };
 
@@ -14,7 +15,7 @@ use super::{Applied, Shared};
 use crate::{
     Error, NodeId, StateMachine, codec,
     failure::{Attempt, Refusal, get_refusal},
-    transport::{Class, not_sent, request, with_deadline},
+    transport::{Class, not_sent, with_deadline},
     types::LogId,
 };
 
@@ -86,49 +87,57 @@ impl<S: StateMachine> Shared<S> {
     }
 }
 
-/// Sends what waits.
+/// Sends what waits: at once if nothing is on its way, else when as much waits as is on its way (as in
+/// [`super::propose`]).
 pub(super) async fn run<S: StateMachine>(
     shared: Arc<Shared<S>>,
     mut inbox: mpsc::Receiver<Waiting>,
 ) {
-    let slots = Arc::new(Semaphore::new(MESSAGES));
-    let mut next = None;
+    let mut sending = FuturesUnordered::new();
+    let mut on_their_way = 0;
+    let mut arrived = Vec::new();
+    let mut waiting = VecDeque::new();
     loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else {
-            return;
-        };
-        let Some(first) = (match next.take() {
-            Some(first) => Some(first),
-            None => inbox.recv().await,
-        }) else {
-            return;
-        };
-        let leader = first.leader;
-        let mut bytes = first.command.len();
-        let mut batch = vec![first];
-        while batch.len() < PROPOSALS && bytes < BYTES {
-            match inbox.try_recv() {
-                Ok(waiting) if waiting.leader == leader => {
-                    bytes += waiting.command.len();
-                    batch.push(waiting);
+        tokio::select! {
+            Some(count) = sending.next() => on_their_way -= count,
+            count = inbox.recv_many(&mut arrived, PROPOSALS) => {
+                if count == 0 {
+                    return;
                 }
-                Ok(waiting) => {
-                    next = Some(waiting);
-                    break;
-                }
-                Err(_) => break,
+                waiting.extend(arrived.drain(..));
             }
         }
-        tokio::spawn(send(shared.clone(), leader, batch, slot));
+        while sending.len() < MESSAGES && waiting.len() >= on_their_way.clamp(1, PROPOSALS) {
+            let Some((leader, batch)) = next_message(&mut waiting) else {
+                break;
+            };
+            let count = batch.len();
+            on_their_way += count;
+            let sent = send(shared.clone(), leader, batch);
+            sending.push(async move {
+                sent.await;
+                count
+            });
+        }
     }
 }
 
-async fn send<S: StateMachine>(
-    shared: Arc<Shared<S>>,
-    leader: NodeId,
-    mut batch: Vec<Waiting>,
-    _slot: OwnedSemaphorePermit,
-) {
+/// As many as fit one message, all to the leader that the first one names.
+fn next_message(waiting: &mut VecDeque<Waiting>) -> Option<(NodeId, Vec<Waiting>)> {
+    let leader = waiting.front()?.leader;
+    let mut bytes = 0;
+    let mut batch = Vec::new();
+    while batch.len() < PROPOSALS && bytes < BYTES {
+        let Some(next) = waiting.pop_front_if(|next| next.leader == leader) else {
+            break;
+        };
+        bytes += next.command.len();
+        batch.push(next);
+    }
+    Some((leader, batch))
+}
+
+async fn send<S: StateMachine>(shared: Arc<Shared<S>>, leader: NodeId, mut batch: Vec<Waiting>) {
     // Whoever has given up has been told that the outcome is unknown; not sending it makes it "no".
     batch.retain(|waiting| !waiting.done.is_closed());
     let Some(last) = batch.iter().map(|waiting| waiting.deadline).max() else {
@@ -172,11 +181,12 @@ async fn call<S: StateMachine>(
     deadline: Instant,
 ) -> Result<pb::ProposeReply, bool> {
     let mut client = shared.client(leader).ok_or(true)?;
-    let message = request(message, &shared.config.group, Some(leader)).map_err(|_| true)?;
+    let message = shared.caller.request(message, leader).map_err(|_| true)?;
     with_deadline(deadline, client.propose(message))
         .await
         .map(tonic::Response::into_inner)
         .map_err(|status| {
+            shared.caller.note(leader, &status);
             tracing::debug!(%status, leader, "forwarding proposals failed");
             not_sent(&status)
         })
@@ -224,7 +234,7 @@ impl<S: StateMachine> Shared<S> {
             request: message,
             timeout_ms: timeout_ms(deadline),
         };
-        let message = request(message, &self.config.group, Some(leader)).map_err(|_| nobody())?;
+        let message = self.caller.request(message, leader).map_err(|_| nobody())?;
         match with_deadline(deadline, client.call_leader(message)).await {
             Ok(reply) => match reply.into_inner().outcome {
                 Some(Outcome::Reply(reply)) => Ok(reply),

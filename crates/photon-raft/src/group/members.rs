@@ -14,21 +14,23 @@ use openraft::{
     type_config::alias::CommittedLeaderIdOf,
 };
 use photon_proto::photon::raft::v1::{self as pb, change_members_request::Change};
-use tokio::time::Instant;
+use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use super::{Group, Shared, forward::timeout_ms};
 use crate::{
     Error, Member, NodeId, StateMachine, codec,
     failure::{Attempt, Refusal, get_refusal},
     member::Node,
-    transport::{identify_over, not_sent, request, with_deadline},
+    transport::{identify_over, not_sent, with_deadline},
     types::{Membership, TypeConfig},
 };
 
 /// A promoted learner holds at least this share of the leader's log, in percent.
 const CAUGHT_UP: u64 = 90;
-/// How often a leader looks whether a change was left unfinished.
-const FINISH: Duration = Duration::from_secs(1);
+/// How often a leader looks whether a change was left unfinished, or a learner has caught up.
+const FINISH: Duration = Duration::from_millis(250);
+/// How long it then waits for what it began.
+const FINISH_WITHIN: Duration = Duration::from_secs(10);
 /// How long a new member may take to say who it is.
 const IDENTIFY: Duration = Duration::from_secs(3);
 
@@ -60,7 +62,7 @@ impl<S: StateMachine> Group<S> {
     ///
     /// # Errors
     /// [`Error::Unreachable`], [`Error::IdentityMismatch`], [`Error::DuplicatePeer`],
-    /// [`Error::DuplicateMember`], [`Error::ChangeInProgress`], and those of [`Group::propose`].
+    /// [`Error::DuplicateMember`], [`Error::Retired`], [`Error::ChangeInProgress`], and those of [`Group::propose`].
     pub async fn add_learner(&self, member: Member, deadline: Instant) -> Result<Member, Error> {
         let change = Change::AddLearner(codec::put_member(&member));
         let changed = self.0.change(change, deadline).await?;
@@ -153,7 +155,7 @@ impl<S: StateMachine> Shared<S> {
             timeout_ms: timeout_ms(deadline),
             change: Some(change),
         };
-        let message = request(message, &self.config.group, Some(leader)).map_err(|_| nobody())?;
+        let message = self.caller.request(message, leader).map_err(|_| nobody())?;
         match with_deadline(deadline, client.change_members(message)).await {
             Ok(reply) => match reply.into_inner().outcome {
                 Some(Outcome::Done(done)) => {
@@ -167,7 +169,10 @@ impl<S: StateMachine> Shared<S> {
                 Some(Outcome::Failure(failure)) => Err(get_refusal(failure)),
                 None => Err(Error::Unknown.into()),
             },
-            Err(status) if not_sent(&status) => Err(nobody()),
+            Err(status) if not_sent(&status) => {
+                self.caller.note(leader, &status);
+                Err(nobody())
+            }
             Err(_) => Err(Error::Unknown.into()),
         }
     }
@@ -180,45 +185,25 @@ impl<S: StateMachine> Shared<S> {
         if let Change::TransferLeadership(to) = change {
             return self.transfer_here(to, deadline).await;
         }
-        let _one = self
+        let one = self
             .changing
-            .try_lock()
+            .clone()
+            .try_lock_owned()
             .map_err(|_| Error::ChangeInProgress)?;
         match change {
             Change::AddLearner(member) => {
-                self.add_here(codec::get_member(member, true), deadline)
+                self.add_here(codec::get_member(member, true), one, deadline)
                     .await
             }
             Change::Promote(node_id) => {
                 self.check_caught_up(node_id)?;
-                let mut voters: BTreeSet<_> = self.membership().voter_ids().collect();
-                voters.insert(node_id);
-                self.check_answering(&voters)?;
-                self.commit(
-                    ChangeMembers::AddVoterIds(BTreeSet::from([node_id])),
-                    deadline,
-                )
-                .await
+                self.check_answering_with(node_id)?;
+                let voter = ChangeMembers::AddVoterIds(BTreeSet::from([node_id]));
+                self.commit(voter, one, deadline).await
             }
-            Change::Remove(node_id) => {
-                let membership = self.membership();
-                if membership.get_node(&node_id).is_none() {
-                    return Err(Error::MemberNotFound(node_id).into());
-                }
-                let ids = BTreeSet::from([node_id]);
-                if !membership.voter_ids().any(|id| id == node_id) {
-                    return self.commit(ChangeMembers::RemoveNodes(ids), deadline).await;
-                }
-                if membership.voter_ids().count() == 1 {
-                    return Err(Error::LastVoter.into());
-                }
-                let stay = membership.voter_ids().filter(|id| *id != node_id).collect();
-                self.check_answering(&stay)?;
-                self.commit(ChangeMembers::RemoveVoters(ids), deadline)
-                    .await
-            }
+            Change::Remove(node_id) => self.remove_here(node_id, one, deadline).await,
             Change::Update(member) => {
-                self.update_here(codec::get_member(member, false), deadline)
+                self.update_here(codec::get_member(member, false), one, deadline)
                     .await
             }
             Change::TransferLeadership(_) => Err(Error::Invalid("handled above".to_owned()).into()),
@@ -235,14 +220,20 @@ impl<S: StateMachine> Shared<S> {
     }
 
     /// openraft makes a change of voters in two steps, driven by one future: dropped between them, two
-    /// configurations would stay in force. So the change runs in a task, and only the waiting ends at the deadline.
+    /// configurations would stay in force. So the change runs in a task, which holds the right to make one, and only
+    /// the waiting ends at the deadline.
     async fn commit(
         &self,
         change: ChangeMembers<NodeId, Node>,
+        one: OwnedMutexGuard<()>,
         deadline: Instant,
     ) -> Attempt<Changed> {
         let raft = self.raft.clone();
-        let made = tokio::spawn(async move { raft.change_membership(change, false).await });
+        let made = tokio::spawn(async move {
+            let made = raft.change_membership(change, false).await;
+            drop(one);
+            made
+        });
         match tokio::time::timeout_at(deadline, made).await {
             Ok(Ok(Ok(done))) => Ok(Changed {
                 index: done.log_id.index,
@@ -254,21 +245,115 @@ impl<S: StateMachine> Shared<S> {
         }
     }
 
-    /// Makes the second step of a change whose leader did not live to make it. Runs as long as the group.
+    /// Takes the next step of a change whose leader or caller did not live to take it, and makes learners that are
+    /// to vote voters once they have caught up. Runs as long as the group.
     pub(super) async fn finish_changes(self: Arc<Self>) {
         loop {
             tokio::time::sleep(FINISH).await;
-            if !self.leads() || self.membership().get_joint_config().len() < 2 {
+            if !self.leads() {
                 continue;
             }
-            // Adding nobody leads from both configurations to the newer one. One under way refuses this.
-            let nobody = ChangeMembers::AddVoterIds(BTreeSet::new());
-            let deadline = Instant::now() + FINISH * 10;
-            match self.commit(nobody, deadline).await {
-                Ok(done) => tracing::info!(index = done.index, "finished a membership change"),
-                Err(_) => tracing::debug!("a membership change is not finished yet"),
+            // Somebody else's change is under way.
+            let Ok(one) = self.changing.clone().try_lock_owned() else {
+                continue;
+            };
+            let membership = self.membership();
+            let voters = if membership.get_joint_config().len() > 1 {
+                // Adding nobody leads from both configurations to the newer one.
+                BTreeSet::new()
+            } else if let Some(learner) = self.caught_up(&membership) {
+                BTreeSet::from([learner])
+            } else {
+                continue;
+            };
+            let deadline = Instant::now() + FINISH_WITHIN;
+            let change = ChangeMembers::AddVoterIds(voters.clone());
+            match self.commit(change, one, deadline).await {
+                Ok(done) => {
+                    tracing::info!(index = done.index, promoted = ?voters, "membership change done");
+                }
+                Err(_) => tracing::debug!("a membership change is not done yet"),
             }
         }
+    }
+
+    /// A learner that is to vote and can.
+    fn caught_up(&self, membership: &Membership) -> Option<NodeId> {
+        let voters: BTreeSet<_> = membership.voter_ids().collect();
+        membership
+            .nodes()
+            .filter(|(id, node)| node.promote && !voters.contains(id))
+            .map(|(id, _)| *id)
+            .find(|id| self.check_caught_up(*id).is_ok() && self.check_answering_with(*id).is_ok())
+    }
+
+    async fn remove_here(
+        &self,
+        node_id: NodeId,
+        one: OwnedMutexGuard<()>,
+        deadline: Instant,
+    ) -> Attempt<Changed> {
+        let membership = self.membership();
+        if membership.get_node(&node_id).is_none() {
+            return Err(Error::MemberNotFound(node_id).into());
+        }
+        let ids = BTreeSet::from([node_id]);
+        let removal = if membership.voter_ids().any(|id| id == node_id) {
+            let stay: BTreeSet<_> = membership.voter_ids().filter(|id| *id != node_id).collect();
+            if stay.is_empty() {
+                return Err(Error::LastVoter.into());
+            }
+            self.check_answering(&stay)?;
+            ChangeMembers::RemoveVoters(ids)
+        } else {
+            ChangeMembers::RemoveNodes(ids)
+        };
+        let mut retired = codec::retired(&membership);
+        retired.insert(node_id);
+        let retired = Arc::new(retired);
+        let stay = membership.nodes().filter(|(id, _)| **id != node_id);
+        let stay = stay.map(|(id, node)| {
+            let retired = Arc::clone(&retired);
+            (
+                *id,
+                Node {
+                    retired,
+                    ..node.clone()
+                },
+            )
+        });
+        let remember = ChangeMembers::SetNodes(stay.collect());
+        self.commit(ChangeMembers::Batch(vec![removal, remember]), one, deadline)
+            .await
+    }
+
+    /// The ids that are never taken again, for a node's record.
+    pub(super) fn retired_ids(&self) -> Arc<BTreeSet<NodeId>> {
+        Arc::new(codec::retired(&self.membership()))
+    }
+
+    /// Which voter is to lead when this node, which leads, goes away: of those that answered within the shortest
+    /// election timeout the one whose log reaches farthest.
+    pub(super) fn successor(&self) -> Option<NodeId> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let (heard, held) = (metrics.heartbeat.as_ref()?, metrics.replication.as_ref()?);
+        let membership = metrics.membership_config.membership();
+        let others = membership
+            .voter_ids()
+            .filter(|id| *id != self.config.node_id);
+        let answering = others.filter(|id| {
+            let at = heard.get(id).copied().flatten();
+            at.is_some_and(|at| at.elapsed() < self.config.election_min)
+        });
+        answering.max_by_key(|id| held.get(id).copied().flatten().map(|id| id.index))
+    }
+
+    /// The same for the present voters and one more.
+    fn check_answering_with(&self, node_id: NodeId) -> Attempt<()> {
+        let mut voters: BTreeSet<_> = self.membership().voter_ids().collect();
+        voters.insert(node_id);
+        self.check_answering(&voters)
     }
 
     /// Whether a majority of `voters` answered lately, so that making them the voters costs no quorum. etcd's
@@ -292,7 +377,12 @@ impl<S: StateMachine> Shared<S> {
         }
     }
 
-    async fn add_here(&self, mut member: Member, deadline: Instant) -> Attempt<Changed> {
+    async fn add_here(
+        &self,
+        mut member: Member,
+        one: OwnedMutexGuard<()>,
+        deadline: Instant,
+    ) -> Attempt<Changed> {
         if member.peer_address.is_empty() {
             return Err(Error::Invalid("a member needs a peer address".to_owned()).into());
         }
@@ -318,6 +408,10 @@ impl<S: StateMachine> Shared<S> {
         if self.membership().get_node(&found_id).is_some() {
             return Err(Error::DuplicateMember(found_id).into());
         }
+        let retired = self.retired_ids();
+        if retired.contains(&found_id) {
+            return Err(Error::Retired(found_id).into());
+        }
         if found.joined {
             // Its log belongs to another history; taking it in could count votes that were given there.
             let text = format!(
@@ -332,9 +426,9 @@ impl<S: StateMachine> Shared<S> {
         if member.client_addresses.is_empty() {
             member.client_addresses = found.member.client_addresses;
         }
-        let nodes = BTreeMap::from([(found_id, member.node())]);
+        let nodes = BTreeMap::from([(found_id, member.node(&retired))]);
         let mut changed = self
-            .commit(ChangeMembers::AddNodes(nodes), deadline)
+            .commit(ChangeMembers::AddNodes(nodes), one, deadline)
             .await?;
         changed.member = Some(member);
         Ok(changed)
@@ -353,7 +447,12 @@ impl<S: StateMachine> Shared<S> {
         }
     }
 
-    async fn update_here(&self, member: Member, deadline: Instant) -> Attempt<Changed> {
+    async fn update_here(
+        &self,
+        mut member: Member,
+        one: OwnedMutexGuard<()>,
+        deadline: Instant,
+    ) -> Attempt<Changed> {
         let node_id = member.node_id;
         let known = self
             .membership()
@@ -380,11 +479,11 @@ impl<S: StateMachine> Shared<S> {
                 .into());
             }
         }
-        self.commit(
-            ChangeMembers::SetNodes(BTreeMap::from([(node_id, member.node())])),
-            deadline,
-        )
-        .await
+        member.promote = known.promote;
+        let node = member.node(&self.retired_ids());
+        let nodes = BTreeMap::from([(node_id, node)]);
+        self.commit(ChangeMembers::SetNodes(nodes), one, deadline)
+            .await
     }
 
     /// Whether the learner's log reaches far enough that the group stays able to commit with it.

@@ -8,16 +8,19 @@
 //! ```
 
 mod forward;
+#[cfg(test)]
+mod interrupted;
 mod leader;
 mod members;
 mod peer;
+mod propose;
 mod read;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use openraft::{
-    Raft, ServerState, SnapshotPolicy, StepDownPolicy,
+    Instant as _, Raft, ServerState, SnapshotPolicy, StepDownPolicy,
     async_runtime::watch::WatchReceiver,
     errors::{ClientWriteError, InitializeError, RaftError},
 };
@@ -34,8 +37,8 @@ use crate::{
     machine::{Machine, Progress},
     offline,
     snapshot::Scratch,
-    transport::{AddressBook, NetworkFactory},
-    types::{Command, LogId, TypeConfig},
+    transport::{AddressBook, Caller, NetworkFactory},
+    types::{LogId, TypeConfig},
 };
 
 /// A command's place in the log and its answer.
@@ -58,6 +61,11 @@ impl<S: StateMachine> Clone for Group<S> {
     }
 }
 
+/// How often the watched status is looked at when nothing announces a change.
+const STATUS_EVERY: Duration = Duration::from_millis(250);
+/// How often it follows the indexes of a busy log.
+const INDEXES_EVERY: Duration = Duration::from_millis(20);
+
 pub(super) struct Shared<S: StateMachine> {
     config: Config,
     raft: Raft<TypeConfig, Machine<S>>,
@@ -66,14 +74,16 @@ pub(super) struct Shared<S: StateMachine> {
     scratch: Arc<Scratch>,
     transport: Transport,
     book: Arc<AddressBook>,
+    caller: Arc<Caller>,
     service: Arc<dyn LeaderService>,
     status: watch::Sender<Status>,
     /// Proposals of this node that wait.
     waiting: Semaphore,
     forward: forward::Queue,
+    proposals: Arc<propose::Proposals<S::Reply>>,
     reads: read::Rounds,
     /// One membership change at a time.
-    changing: Mutex<()>,
+    changing: Arc<Mutex<()>>,
     /// One snapshot is received at a time.
     receiving: Mutex<()>,
     stop: CancellationToken,
@@ -120,6 +130,8 @@ impl<S: StateMachine> Group<S> {
         service: Arc<dyn LeaderService>,
     ) -> Result<Self, Error> {
         config.validate()?;
+        let caller = Caller::new(&config.group, config.node_id, config.cluster.clone())?;
+        let caller = Arc::new(caller);
         let raft_config = openraft_config(&config)?;
         let storage = |error: std::io::Error| Error::Storage(error.to_string());
 
@@ -144,7 +156,7 @@ impl<S: StateMachine> Group<S> {
             machine.replay(&log).await.map_err(storage)?;
             let book = Arc::new(AddressBook::default());
             let network = NetworkFactory {
-                group: config.group.as_str().into(),
+                caller: caller.clone(),
                 node_id: config.node_id,
                 connections: transport.connections().clone(),
                 book: book.clone(),
@@ -186,11 +198,13 @@ impl<S: StateMachine> Group<S> {
             scratch,
             transport,
             book,
+            caller,
             service,
             status: watch::Sender::default(),
             forward,
+            proposals: Arc::default(),
             reads,
-            changing: Mutex::default(),
+            changing: Arc::default(),
             receiving: Mutex::default(),
             stop: CancellationToken::new(),
         });
@@ -205,6 +219,7 @@ impl<S: StateMachine> Group<S> {
         shared.spawn(Shared::follow_status);
         shared.spawn(Shared::flush_on_bytes);
         shared.spawn(Shared::finish_changes);
+        shared.spawn(Shared::write_when_due);
         shared.spawn(|shared| forward::run(shared, forward_inbox));
         shared.spawn(|shared| read::run_local(shared, read_inboxes.local));
         shared.spawn(|shared| read::run_remote(shared, read_inboxes.remote));
@@ -223,11 +238,12 @@ impl<S: StateMachine> Group<S> {
             peer_address: config.advertise_peer.clone(),
             client_addresses: config.advertise_client.clone(),
             learner: false,
+            promote: false,
         };
         match self
             .0
             .raft
-            .initialize(BTreeMap::from([(config.node_id, me.node())]))
+            .initialize(BTreeMap::from([(config.node_id, me.node(&Arc::default()))]))
             .await
         {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
@@ -336,6 +352,20 @@ impl<S: StateMachine> Group<S> {
             .map_err(|_| Error::NoLeader)
     }
 
+    /// Whether this node leads and a quorum has confirmed that within the longest election timeout. Costs nothing;
+    /// [`Group::status`] may name a leader that has lost its quorum.
+    #[must_use]
+    pub fn leads_with_quorum(&self) -> bool {
+        self.0.leads_with_quorum()
+    }
+
+    /// Who should lead when this node goes away: a voter that answered lately and has the most of the log. `None`
+    /// when this node does not lead, or nobody answers.
+    #[must_use]
+    pub fn successor(&self) -> Option<NodeId> {
+        self.0.leads_with_quorum().then(|| self.0.successor())?
+    }
+
     /// Proves that this node leads: a quorum has confirmed it after this call.
     ///
     /// # Errors
@@ -422,33 +452,27 @@ impl<S: StateMachine> Shared<S> {
         }
     }
 
-    /// One proposal at this node, if it leads.
-    async fn propose_here(&self, command: Bytes, deadline: Instant) -> Attempt<Applied<S::Reply>> {
-        let written =
-            tokio::time::timeout_at(deadline, self.raft.client_write(Command(command))).await;
-        let response = match written {
-            Ok(Ok(response)) => response,
-            Ok(Err(RaftError::APIError(error))) => return Err(refused(error)),
-            // It may have been written before raft ended.
-            Ok(Err(RaftError::Fatal(_))) | Err(_) => return Err(Error::Unknown.into()),
-        };
-        let reply = response
-            .data
-            .take()
-            .ok_or_else(|| Error::Storage("the state machine gave no reply".to_owned()))?;
-        Ok(Applied {
-            index: response.log_id.index,
-            term: response.log_id.leader_id.term,
-            reply,
-        })
-    }
-
     async fn call_here(&self, request: Bytes, deadline: Instant) -> Attempt<Bytes> {
         match tokio::time::timeout_at(deadline, self.service.handle(request)).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error)) => Err(Error::Service(error.to_string()).into()),
             Err(_) => Err(Error::Unknown.into()),
         }
+    }
+
+    fn leads_with_quorum(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        if metrics.state != ServerState::Leader || self.stop.is_cancelled() {
+            return false;
+        }
+        let mut voters = metrics.membership_config.membership().voter_ids();
+        let alone = voters.all(|id| id == self.config.node_id);
+        let lately = self.config.election_max;
+        alone
+            || metrics
+                .last_quorum_acked
+                .is_some_and(|at| at.elapsed() < lately)
     }
 
     fn current_status(&self) -> Status {
@@ -460,6 +484,8 @@ impl<S: StateMachine> Shared<S> {
             .nodes()
             .map(|(id, node)| Member::from_node(*id, node, !voters.contains(id)))
             .collect();
+        let retired = || crate::codec::retired(membership).contains(&self.config.node_id);
+        let removed = self.caller.was_removed() || retired();
         let stopped = metrics.running_state.is_err() || self.stop.is_cancelled();
         let joined = members
             .iter()
@@ -470,6 +496,7 @@ impl<S: StateMachine> Shared<S> {
             role: match metrics.state {
                 _ if stopped => Role::Stopped,
                 ServerState::Leader => Role::Leader,
+                _ if removed => Role::Removed,
                 ServerState::Candidate => Role::Candidate,
                 ServerState::Follower => Role::Follower,
                 ServerState::Learner => Role::Learner,
@@ -481,13 +508,20 @@ impl<S: StateMachine> Shared<S> {
             applied: self.applied().map_or(0, |id| id.index),
             purged: metrics.purged.map_or(0, |id| id.index),
             is_learner: !voters.contains(&self.config.node_id),
-            joined,
+            joined: joined && !removed,
+            changing: membership.get_joint_config().len() > 1,
             members,
         }
     }
 
     fn publish(&self) {
         let status = self.current_status();
+        let mut voters = status.members.iter().filter(|member| !member.learner);
+        let mine = |member: &Member| member.node_id == self.config.node_id;
+        // Learners are not waited for, so replication to them may begin behind the write.
+        let alone = !status.changing && voters.next().is_some_and(mine) && voters.next().is_none();
+        self.log.write_at_once(alone);
+        self.proposals.set_alone(alone);
         for member in &status.members {
             self.book.set(member.node_id, &member.peer_address);
         }
@@ -500,15 +534,29 @@ impl<S: StateMachine> Shared<S> {
         });
     }
 
-    /// Keeps the watched status and the address book up to date.
+    /// Keeps the watched status and the address book up to date: at once when a role, the leader, the term or the
+    /// members change, and every [`INDEXES_EVERY`] when only indexes do, which under load is with every entry.
     async fn follow_status(self: Arc<Self>) {
-        let mut metrics = self.raft.metrics();
+        let mut outline = self.raft.server_metrics();
         let mut applied = self.progress.applied.subscribe();
         loop {
             self.publish();
             tokio::select! {
-                changed = metrics.changed() => if changed.is_err() { break },
-                changed = applied.changed() => if changed.is_err() { break },
+                changed = outline.changed() => if changed.is_err() { break },
+                // What is learned from others' refusals, and the rest that raft does not announce.
+                () = tokio::time::sleep(STATUS_EVERY) => {}
+                changed = applied.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    // Other entries follow soon under load, and every wake costs.
+                    let soon = tokio::time::sleep(INDEXES_EVERY);
+                    tokio::select! {
+                        changed = outline.changed() => if changed.is_err() { break },
+                        () = soon => {}
+                    }
+                    applied.mark_unchanged();
+                }
             }
         }
         self.publish();

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt, future::join_all, stream::BoxStream};
+use futures::{StreamExt, stream::BoxStream};
 use openraft::{
     Snapshot,
+    async_runtime::watch::WatchReceiver as _,
     errors::Fatal,
     raft::{
         AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, TransferLeaderError,
@@ -40,6 +41,18 @@ fn stopped(error: impl std::fmt::Display) -> Status {
 impl<S: StateMachine> GroupPeer for Shared<S> {
     fn node_id(&self) -> NodeId {
         self.config.node_id
+    }
+
+    fn cluster(&self) -> u64 {
+        self.caller.cluster()
+    }
+
+    /// Only what is committed counts: a change that is not may be undone, and the node's vote be needed for that.
+    fn was_removed(&self, node_id: NodeId) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.committed_membership_config.membership();
+        membership.get_node(&node_id).is_none() && codec::retired(membership).contains(&node_id)
     }
 
     fn append(
@@ -159,13 +172,24 @@ impl<S: StateMachine> GroupPeer for Shared<S> {
     }
 
     async fn propose(&self, request: pb::ProposeRequest) -> pb::ProposeReply {
-        let outcomes = join_all(
-            request
-                .proposals
-                .into_iter()
-                .map(|proposal| self.propose_for(proposal)),
-        )
-        .await;
+        let limit = self.config.max_command_bytes;
+        let (fit, large): (Vec<_>, Vec<_>) = (request.proposals.into_iter().enumerate())
+            .partition(|(_, proposal)| proposal.command.len() <= limit);
+        let (places, fit): (Vec<_>, Vec<_>) = fit.into_iter().unzip();
+        let proposals = fit
+            .into_iter()
+            .map(|proposal| (proposal.command, deadline(proposal.timeout_ms)));
+        let attempts = self.propose_all(proposals).await;
+        let refused = large.into_iter().map(|(place, proposal)| {
+            let size = proposal.command.len();
+            (place, Err(Error::TooLarge { size, limit }.into()))
+        });
+        let mut outcomes: Vec<_> = places.into_iter().zip(attempts).chain(refused).collect();
+        outcomes.sort_unstable_by_key(|(place, _)| *place);
+        let outcomes = outcomes
+            .into_iter()
+            .map(|(_, attempt)| self.outcome_of(attempt))
+            .collect();
         pb::ProposeReply { outcomes }
     }
 
@@ -228,6 +252,7 @@ impl<S: StateMachine> GroupPeer for Shared<S> {
             peer_address: config.advertise_peer.clone(),
             client_addresses: config.advertise_client.clone(),
             learner: false,
+            promote: false,
         };
         let status = self.current_status();
         // Members may be known without this node among them: it was removed.
@@ -239,23 +264,9 @@ impl<S: StateMachine> GroupPeer for Shared<S> {
 }
 
 impl<S: StateMachine> Shared<S> {
-    async fn propose_for(
-        &self,
-        proposal: pb::propose_request::Proposal,
-    ) -> pb::propose_reply::Outcome {
+    fn outcome_of(&self, attempt: Attempt<super::Applied<S::Reply>>) -> pb::propose_reply::Outcome {
         use pb::propose_reply::{Applied, outcome::Outcome};
-        let limit = self.config.max_command_bytes;
-        let applied = if proposal.command.len() > limit {
-            Err(Error::TooLarge {
-                size: proposal.command.len(),
-                limit,
-            }
-            .into())
-        } else {
-            self.propose_here(proposal.command, deadline(proposal.timeout_ms))
-                .await
-        };
-        let outcome = match applied {
+        let outcome = match attempt {
             Ok(applied) => Outcome::Applied(Applied {
                 log_id: Some(pb::LogId {
                     term: applied.term,

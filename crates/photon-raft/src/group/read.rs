@@ -22,7 +22,7 @@ use super::{Shared, forward::timeout_ms};
 use crate::{
     Error, NodeId, StateMachine,
     failure::{Attempt, Refusal, get_refusal},
-    transport::{request, with_deadline},
+    transport::with_deadline,
 };
 
 /// Reads that share one round at most; more wait for the next.
@@ -194,17 +194,16 @@ impl<S: StateMachine> Shared<S> {
         // Reads have no effect: whatever goes wrong, asking again is safe.
         let deadline = Instant::now() + self.config.election_max * 2;
         let mut client = self.client(leader).ok_or_else(nobody)?;
-        let message = request(
-            pb::ReadIndexRequest {
-                timeout_ms: timeout_ms(deadline),
-            },
-            &self.config.group,
-            Some(leader),
-        )
-        .map_err(|_| nobody())?;
+        let message = pb::ReadIndexRequest {
+            timeout_ms: timeout_ms(deadline),
+        };
+        let message = self.caller.request(message, leader).map_err(|_| nobody())?;
         let reply = with_deadline(deadline, client.read_index(message))
             .await
-            .map_err(|_| nobody())?;
+            .map_err(|status| {
+                self.caller.note(leader, &status);
+                nobody()
+            })?;
         match reply.into_inner().outcome {
             Some(Outcome::Read(id)) => Ok(id.index),
             Some(Outcome::Failure(failure)) => Err(get_refusal(failure)),

@@ -1,28 +1,36 @@
-//! [`RaftLogStorage`] over raft-log, with one fsync for all appends that wait.
+//! [`RaftLogStorage`] over the files.
 
 use std::{
+    collections::BTreeMap,
     fmt::Debug,
+    hash::{BuildHasher, Hasher},
     io,
     ops::{Bound, RangeBounds},
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
 };
 
+use bytes::Bytes;
 use futures::{Stream, stream};
 use openraft::{
     EntryPayload, LogState, OptionalSend, RaftLogReader,
     storage::{IOFlushed, RaftLogStorage},
 };
-use parking_lot::{Mutex, RwLock};
-use raft_log::{RaftLog, api::raft_log_writer::RaftLogWriter};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::{
     Error,
-    log::record::{DiskLogId, DiskPayload, DiskVote, Records},
+    codec::invalid,
+    log::{
+        index::{Outline, Slot, next},
+        pending::{Live, Waiter},
+        record::{self, Change},
+        recover::{Recovered, recover},
+        segment::{DirLock, Segment, create_dir},
+        writer::{Shared, Tail, remove},
+    },
     types::{Entry, LogId, TypeConfig, Vote},
 };
 
@@ -30,121 +38,40 @@ use crate::{
 const READ_BYTES: usize = 1 << 20;
 const READ_ENTRIES: u64 = 1024;
 
-/// The log of one group on one node. Clone is cheap.
+/// The log of one group on one node. Clone is cheap; the last one that is dropped closes it.
 #[derive(Clone)]
-pub(crate) struct LogStore(Arc<Inner>);
+pub(crate) struct LogStore(Arc<Running>);
 
-struct Inner {
+/// The log and the thread that writes it.
+struct Running {
+    shared: Arc<Shared>,
     /// `None` once closed.
-    log: RwLock<Option<RaftLog<Records>>>,
-    group: Mutex<NextGroup>,
-    fsyncs: AtomicU64,
+    thread: Mutex<Option<(JoinHandle<()>, DirLock)>>,
 }
 
-/// Appends that wait for the next fsync. Whoever stands here is already in the log's buffer.
-#[derive(Default)]
-struct NextGroup {
-    in_flight: bool,
-    waiting: Vec<Waiter>,
-}
-
-enum Waiter {
-    Append(IOFlushed<TypeConfig>),
-    Write(oneshot::Sender<()>),
-    /// Nobody waits; only the order matters (purge: files go after the record of it is durable).
-    Nobody,
-}
-
-impl Waiter {
-    fn done(self) {
-        match self {
-            Self::Append(callback) => callback.io_completed(Ok(())),
-            // The waiter may have been dropped; the write is durable all the same.
-            Self::Write(tx) => drop(tx.send(())),
-            Self::Nobody => {}
-        }
-    }
-}
-
-/// One group on its way through the flush worker.
-pub(super) struct Flushed {
-    group: Vec<Waiter>,
-    store: Weak<Inner>,
-}
-
-impl raft_log::Callback for Flushed {
-    fn send(self, result: io::Result<()>) {
-        if let Err(error) = result {
-            die("writing the raft log", &error);
-        }
-        if let Some(store) = self.store.upgrade() {
-            store.fsyncs.fetch_add(1, Ordering::Relaxed);
-            self.group.into_iter().for_each(Waiter::done);
-            store.flush_waiting();
-            // Closing the log joins this very thread, so the last reference is dropped elsewhere.
-            if let Some(inner) = Arc::into_inner(store) {
-                std::thread::spawn(move || drop(inner));
-            }
-        }
-    }
-}
-
-/// After a failed write or fsync nothing is known about what is on disk; a restart reads it back.
-fn die(what: &str, error: &io::Error) -> ! {
-    tracing::error!(%error, "{what} failed; ending the process, because its durability is unknown");
-    std::process::abort()
-}
-
-fn closed() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the log is closed")
-}
-
-impl Inner {
-    /// Completes `waiter` when everything appended so far is durable.
-    fn submit(self: &Arc<Self>, waiter: Waiter) {
-        {
-            let mut group = self.group.lock();
-            group.waiting.push(waiter);
-            if group.in_flight {
-                return;
-            }
-            group.in_flight = true;
-        }
-        self.flush_waiting();
-    }
-
-    /// Starts the next group, if anybody waits. Only called by whoever holds `in_flight`.
-    fn flush_waiting(self: &Arc<Self>) {
-        let mut log = self.log.write();
-        // Taken under the log's lock: whoever waits has appended before.
-        let group = {
-            let mut next = self.group.lock();
-            if next.waiting.is_empty() {
-                next.in_flight = false;
-                return;
-            }
-            std::mem::take(&mut next.waiting)
+impl Running {
+    fn close(&self) {
+        self.shared.close();
+        let mut running = self.thread.lock();
+        let Some((thread, lock)) = running.take() else {
+            return;
         };
-        // Closed: closing flushes, and nobody is left to be told.
-        let Some(log) = log.as_mut() else { return };
-        let flushed = Flushed {
-            group,
-            store: Arc::downgrade(self),
-        };
-        if let Err(error) = log.flush(true, Some(flushed)) {
-            die("handing the raft log to its writer", &error);
+        // A waiter that drops the last reference when it is told runs on that very thread.
+        if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+            tracing::error!("the raft log's thread has panicked");
         }
+        drop(lock);
     }
 }
 
-/// The log's own state.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Outline {
-    pub(crate) owner: Option<u64>,
-    pub(crate) vote: Option<Vote>,
-    pub(crate) purged: Option<LogId>,
-    pub(crate) committed: Option<LogId>,
-    pub(crate) last: Option<LogId>,
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the raft log's thread has ended")
 }
 
 /// What went wrong with a log, and what to do about it.
@@ -157,21 +84,59 @@ pub(super) fn failed(dir: &Path, what: &str, error: &dyn std::fmt::Display) -> E
     ))
 }
 
-fn open_files(
-    dir: &Path,
-    file_bytes: usize,
-    cache_bytes: usize,
-) -> Result<RaftLog<Records>, Error> {
-    create_dir(dir).map_err(|error| failed(dir, "creating", &error))?;
-    let mut config = raft_log::Config::new(dir.display());
-    config.wal.chunk_max_size = Some(file_bytes);
-    config.wal.read_buffer_size = Some(1 << 20);
-    // Groups are formed here; the worker must not wait for more.
-    config.wal.flush_batch_wait = Some(std::time::Duration::ZERO);
-    // A group is sent from the worker's own thread: it must never wait for room.
-    config.wal.flush_queue_max_bytes = Some(usize::MAX >> 1);
-    config.log_cache_capacity = Some(cache_bytes);
-    RaftLog::<Records>::open(Arc::new(config)).map_err(|error| failed(dir, "opening", &error))
+fn open_files(dir: &Path, file_bytes: usize, cache_bytes: usize) -> io::Result<LogStore> {
+    let lock = DirLock::take(dir)?;
+    let mut recovered = recover(dir, cache_bytes, &mut |_, _| Ok(()), &mut |_| {})?;
+    let mut segments = BTreeMap::new();
+    for number in &recovered.segments {
+        segments.insert(*number, Arc::new(Segment::open(dir, *number)?));
+    }
+    let active = segments.last_key_value().map(|(_, last)| Arc::clone(last));
+    if let Some(active) = &active {
+        mend(active, &recovered)?;
+        // Those that were about to be removed.
+        let needed = recovered.index.oldest_segment().unwrap_or(u64::MAX);
+        let needed = segments.split_off(&needed.min(active.number));
+        remove(std::mem::replace(&mut segments, needed).into_values());
+    }
+    let tail = Tail {
+        dir: dir.to_owned(),
+        file_bytes: file_bytes as u64,
+        log: recovered.log.unwrap_or_else(random),
+        number: recovered.number,
+        active: active.map(|segment| (segment, recovered.offset)),
+    };
+    let index = std::mem::take(&mut recovered.index);
+    let shared = Arc::new(Shared::new(Live::new(index, segments), tail));
+    let thread = std::thread::Builder::new()
+        .name("raft-log".to_owned())
+        .spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.run()
+        })?;
+    Ok(LogStore(Arc::new(Running {
+        shared,
+        thread: Mutex::new(Some((thread, lock))),
+    })))
+}
+
+/// Makes the last file one that can be written on.
+fn mend(active: &Segment, recovered: &Recovered) -> io::Result<()> {
+    if recovered.torn > 0 {
+        tracing::warn!(
+            path = %active.path.display(),
+            offset = recovered.offset,
+            bytes = recovered.torn,
+            "cutting off what was being written to the raft log when the process ended"
+        );
+        active.clear(recovered.offset, recovered.torn)?;
+    }
+    active.fill_holes()
+}
+
+/// A number that no other log has; std's hashers are seeded by the system.
+fn random() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
 }
 
 impl LogStore {
@@ -183,12 +148,10 @@ impl LogStore {
         file_bytes: usize,
         cache_bytes: usize,
     ) -> Result<Self, Error> {
-        let mut log = open_files(dir, file_bytes, cache_bytes)?;
-        match log.log_state().user_data {
-            None => {
-                log.save_user_data(Some(node_id))
-                    .map_err(|error| failed(dir, "creating", &error))?;
-            }
+        let log = Self::open_any(dir, file_bytes, cache_bytes)?;
+        let creating = |error: io::Error| failed(dir, "creating", &error);
+        match log.outline().map_err(creating)?.owner {
+            None => log.change(&Change::Owner(node_id)).map_err(creating)?,
             Some(owner) if owner != node_id => {
                 return Err(Error::Storage(format!(
                     "the raft log in {} belongs to node {owner}, but this node is configured as {node_id}",
@@ -197,34 +160,31 @@ impl LogStore {
             }
             Some(_) => {}
         }
-        Ok(Self::over(log))
+        Ok(log)
     }
 
     /// Opens or creates the log in `dir`, whoever it belongs to; for work on a stopped node.
     pub(crate) fn open_stopped(dir: &Path) -> Result<Self, Error> {
-        open_files(dir, 64 << 20, 64 << 20).map(Self::over)
+        Self::open_any(dir, 64 << 20, 64 << 20)
     }
 
-    fn over(log: RaftLog<Records>) -> Self {
-        Self(Arc::new(Inner {
-            log: RwLock::new(Some(log)),
-            group: Mutex::new(NextGroup::default()),
-            fsyncs: AtomicU64::new(0),
-        }))
+    pub(super) fn open_any(
+        dir: &Path,
+        file_bytes: usize,
+        cache_bytes: usize,
+    ) -> Result<Self, Error> {
+        create_dir(dir).map_err(|error| failed(dir, "creating", &error))?;
+        open_files(dir, file_bytes, cache_bytes).map_err(|error| failed(dir, "opening", &error))
+    }
+
+    /// Whether an append is on disk when it returns, on the caller's thread; for a node that is its own quorum.
+    pub(crate) fn write_at_once(&self, at_once: bool) {
+        self.0.shared.write_at_once(at_once);
     }
 
     /// What the log knows besides its entries.
     pub(crate) fn outline(&self) -> io::Result<Outline> {
-        self.read(|log| {
-            let state = log.log_state();
-            Ok(Outline {
-                owner: state.user_data,
-                vote: state.vote().map(|vote| vote.0),
-                purged: state.purged().map(|id| id.log_id()),
-                committed: state.committed().map(|id| id.log_id()),
-                last: state.last().map(|id| id.log_id()),
-            })
-        })
+        self.0.shared.with(|live| Ok(*live.index.outline()))
     }
 
     /// Makes the log `owner`'s and goes on with `entries`, which count as committed. A log that ends before
@@ -236,82 +196,104 @@ impl LogStore {
         after: LogId,
         entries: Vec<Entry>,
     ) -> io::Result<()> {
-        self.write(|log| {
-            let after = DiskLogId::new(&after);
-            if log.log_state().last() < Some(&after) {
-                log.purge(after)?;
+        self.wait_durable(|live| {
+            if live.index.outline().last < Some(after) {
+                live.change(&Change::PurgeUpto(after))?;
             }
-            log.save_vote(DiskVote(vote))?;
-            log.save_user_data(Some(owner))?;
+            live.change(&Change::Vote(vote))?;
+            live.change(&Change::Owner(owner))?;
             for entry in entries {
-                let id = DiskLogId::new(&entry.log_id);
-                log.append([(id, DiskPayload(entry.payload))])?;
-                log.commit(id)?;
+                let id = entry.log_id;
+                live.append(entry)?;
+                live.change(&Change::Committed(id))?;
             }
             Ok(())
-        })?;
-        self.wait_durable()
+        })
     }
 
     /// Forgets all entries. Durable on return; blocking.
     pub(crate) fn purge_all(&self) -> io::Result<()> {
-        self.write(|log| match log.log_state().last().copied() {
-            Some(last) => log.purge(last).map(drop),
+        self.wait_durable(|live| match live.index.outline().last {
+            Some(last) => live.change(&Change::PurgeUpto(last)).map(drop),
             None => Ok(()),
-        })?;
-        self.wait_durable()
+        })
     }
 
-    fn wait_durable(&self) -> io::Result<()> {
+    fn wait_durable(&self, f: impl FnOnce(&mut Live) -> io::Result<()>) -> io::Result<()> {
         let (tx, durable) = oneshot::channel();
-        self.0.submit(Waiter::Write(tx));
-        futures::executor::block_on(durable).map_err(|_| closed())
+        self.0.shared.write(Waiter::Write(tx), f)?;
+        futures::executor::block_on(durable).map_err(|_| gone())
+    }
+
+    /// Changes what nobody waits for: it becomes durable with whatever is waited for next.
+    fn change(&self, change: &Change) -> io::Result<()> {
+        self.0.shared.with(|live| live.change(change)).map(drop)
     }
 
     /// Flushes and closes the files; later calls fail. Blocking.
     pub(crate) fn close(&self) {
-        // Dropped after the lock: dropping joins the worker, whose callbacks take the lock.
-        let log = self.0.log.write().take();
-        drop(log);
+        self.0.close();
     }
 
     /// Groups made durable since the start.
     pub(crate) fn fsyncs(&self) -> u64 {
-        self.0.fsyncs.load(Ordering::Relaxed)
+        self.0.shared.fsyncs.load(Ordering::Relaxed)
     }
 
     /// The last log id known to be committed when it was saved.
     pub(crate) fn committed(&self) -> io::Result<Option<LogId>> {
-        self.read(|log| Ok(log.log_state().committed().map(|id| id.log_id())))
+        Ok(self.outline()?.committed)
     }
 
     /// Entries from `start` to before `end`: as many as fit one read, at least one if there is one.
     pub(crate) fn slice(&self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.read(|log| {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut entries = self.0.shared.with(|live| {
+            let there = live.index.range();
+            let start = start.max(there.start);
+            let end = end
+                .min(there.end)
+                .min(start.saturating_add(READ_ENTRIES))
+                .max(start);
+            let count = usize::try_from(end - start).unwrap_or_default();
+            let mut cached = Vec::with_capacity(count);
             let mut bytes = 0;
-            let mut entries: Vec<Entry> = Vec::new();
-            let end = end.min(start.saturating_add(READ_ENTRIES));
-            for item in log.read(start, end) {
-                let (id, payload) = item?;
-                bytes += payload.size();
-                entries.push(Entry {
-                    log_id: id.log_id(),
-                    payload: payload.0,
-                });
+            for index in start..end {
+                let Some((log_id, slot)) = live.index.get(index) else {
+                    break;
+                };
+                match live.index.cached(index) {
+                    Some(payload) => cached.push(Entry {
+                        log_id,
+                        payload: payload.clone(),
+                    }),
+                    // Those in memory are the last, so this one comes before all in `cached`.
+                    None => match runs.last_mut() {
+                        Some(run) if run.segment.number == slot.segment => {
+                            run.wanted.push((log_id, slot));
+                        }
+                        _ => runs.push(Run {
+                            segment: Arc::clone(live.segments.get(&slot.segment).ok_or_else(gone)?),
+                            wanted: vec![(log_id, slot)],
+                        }),
+                    },
+                }
+                bytes += slot.len as usize;
                 if bytes >= READ_BYTES {
                     break;
                 }
             }
-            Ok(entries)
-        })
-    }
-
-    fn read<T>(&self, f: impl FnOnce(&RaftLog<Records>) -> io::Result<T>) -> io::Result<T> {
-        f(self.0.log.read().as_ref().ok_or_else(closed)?)
-    }
-
-    fn write<T>(&self, f: impl FnOnce(&mut RaftLog<Records>) -> io::Result<T>) -> io::Result<T> {
-        f(self.0.log.write().as_mut().ok_or_else(closed)?)
+            Ok(cached)
+        })?;
+        if runs.is_empty() {
+            return Ok(entries);
+        }
+        let mut read = Vec::new();
+        for run in runs {
+            run.read(&mut read)?;
+        }
+        read.append(&mut entries);
+        Ok(read)
     }
 
     /// The half-open range of indexes that exist within `range`.
@@ -326,28 +308,60 @@ impl LogStore {
             Bound::Excluded(end) => *end,
             Bound::Unbounded => u64::MAX,
         };
-        self.read(|log| {
-            let next = |id: Option<&DiskLogId>| id.map_or(0, |id| id.log_id().index + 1);
-            let state = log.log_state();
-            Ok((start.max(next(state.purged())), end.min(next(state.last()))))
-        })
+        let outline = self.outline()?;
+        Ok((start.max(next(outline.purged)), end.min(next(outline.last))))
     }
 }
 
-/// Creates `dir` and makes its name durable.
-pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(dir)?;
-    let mut at: PathBuf = dir.to_owned();
-    while at.pop() {
-        if at.as_os_str().is_empty() {
-            break;
+/// Entries that stand one after the other in a file.
+struct Run {
+    segment: Arc<Segment>,
+    wanted: Vec<(LogId, Slot)>,
+}
+
+impl Run {
+    /// Reads them in one go; no lock is held. Entries that were overtaken (cut off and written anew) may stand
+    /// between them, so a run is read in parts where that would be much.
+    fn read(self, entries: &mut Vec<Entry>) -> io::Result<()> {
+        let mut wanted = &self.wanted[..];
+        while let Some((_, first)) = wanted.first() {
+            let from = first.offset;
+            let count = wanted
+                .iter()
+                .take_while(|(_, slot)| {
+                    slot.offset - from < 2 * READ_BYTES as u64 || slot.offset == from
+                })
+                .count();
+            let (part, rest) = wanted.split_at(count);
+            let to = part
+                .last()
+                .map_or(from, |(_, slot)| slot.offset + u64::from(slot.len));
+            let len = usize::try_from(to - from).map_err(io::Error::other)?;
+            let bytes = Bytes::from(self.segment.read(from, len)?);
+            for (log_id, slot) in part {
+                let start = usize::try_from(slot.offset - from).map_err(io::Error::other)?;
+                let payload = bytes.slice(start..start + slot.len as usize);
+                entries.push(self.decode(*log_id, slot, payload)?);
+            }
+            wanted = rest;
         }
-        std::fs::File::open(&at)?.sync_all()?;
+        Ok(())
     }
-    Ok(())
+
+    fn decode(&self, log_id: LogId, slot: &Slot, payload: Bytes) -> io::Result<Entry> {
+        if crc32fast::hash(&payload) != slot.crc {
+            return Err(invalid(format!(
+                "{} at byte {}: entry {} is damaged",
+                self.segment.path.display(),
+                slot.offset,
+                log_id.index
+            )));
+        }
+        Ok(Entry {
+            log_id,
+            payload: record::payload(payload)?,
+        })
+    }
 }
 
 impl RaftLogReader<TypeConfig> for LogStore {
@@ -409,7 +423,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
-        self.read(|log| Ok(log.log_state().vote().map(|vote| vote.0)))
+        Ok(self.outline()?.vote)
     }
 }
 
@@ -417,12 +431,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
-        self.read(|log| {
-            let state = log.log_state();
-            Ok(LogState {
-                last_purged_log_id: state.purged().map(|id| id.log_id()),
-                last_log_id: state.last().map(|id| id.log_id()),
-            })
+        let outline = self.outline()?;
+        Ok(LogState {
+            last_purged_log_id: outline.purged,
+            last_log_id: outline.last,
         })
     }
 
@@ -431,23 +443,24 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        self.write(|log| log.save_vote(DiskVote(*vote)))?;
         let (tx, durable) = oneshot::channel();
-        self.0.submit(Waiter::Write(tx));
-        durable.await.map_err(|_| closed())
+        self.0.shared.write(Waiter::Write(tx), |live| {
+            live.change(&Change::Vote(*vote)).map(drop)
+        })?;
+        durable.await.map_err(|_| gone())
     }
 
     /// Not waited for: it only spares a restart the wait for a leader, and never claims too much.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        let Some(committed) = committed.map(|id| DiskLogId::new(&id)) else {
+        let Some(committed) = committed else {
             return Ok(());
         };
-        self.write(|log| {
-            let state = log.log_state();
-            let newer = Some(&committed) > state.committed();
-            let known = Some(&committed) <= state.last();
+        self.0.shared.with(|live| {
+            let outline = live.index.outline();
+            let newer = Some(committed) > outline.committed;
+            let known = Some(committed) <= outline.last;
             if newer && known {
-                log.commit(committed)?;
+                live.change(&Change::Committed(committed))?;
             }
             Ok(())
         })
@@ -466,31 +479,29 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        self.write(|log| {
-            log.append(
-                entries
-                    .into_iter()
-                    .map(|entry| (DiskLogId::new(&entry.log_id), DiskPayload(entry.payload))),
-            )
-        })?;
-        self.0.submit(Waiter::Append(callback));
-        Ok(())
-    }
-
-    async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
-        let next = last.map_or(0, |id| id.index + 1);
-        self.write(|log| {
-            let end = log.log_state().last().map_or(0, |id| id.log_id().index + 1);
-            if next < end {
-                log.truncate(next)?;
-            }
-            Ok(())
+        self.0.shared.write(Waiter::Append(callback), |live| {
+            entries.into_iter().try_for_each(|entry| live.append(entry))
         })
     }
 
+    async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        let dropped = self.0.shared.with(|live| {
+            if next(last) < next(live.index.outline().last) {
+                live.change(&Change::TruncateAfter(last))
+            } else {
+                Ok(Vec::new())
+            }
+        })?;
+        drop(dropped);
+        Ok(())
+    }
+
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
-        self.write(|log| log.purge(DiskLogId::new(&upto)))?;
-        self.0.submit(Waiter::Nobody);
+        let dropped = self
+            .0
+            .shared
+            .write(Waiter::Nobody, |live| live.change(&Change::PurgeUpto(upto)))?;
+        drop(dropped);
         Ok(())
     }
 }
@@ -500,7 +511,7 @@ pub(crate) fn command_bytes(entries: &[Entry]) -> u64 {
     entries
         .iter()
         .map(|entry| match &entry.payload {
-            EntryPayload::Normal(command) => command.0.len() as u64,
+            EntryPayload::Normal(commands) => commands.bytes() as u64,
             _ => 0,
         })
         .sum()

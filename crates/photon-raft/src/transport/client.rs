@@ -6,17 +6,11 @@ use parking_lot::Mutex;
 use photon_proto::photon::raft::v1::peer_client::PeerClient;
 use tokio::time::Instant;
 use tonic::{
-    Code, ConnectError, Request, Status,
-    metadata::MetadataValue,
-    transport::{Channel, ClientTlsConfig, Endpoint},
+    Code, ConnectError, Status,
+    transport::{Channel, Endpoint},
 };
 
-use super::MESSAGE_LIMIT;
-use crate::NodeId;
-
-pub(super) const GROUP: &str = "photon-group";
-pub(super) const TO: &str = "photon-to";
-
+use super::{MESSAGE_LIMIT, tls::Credentials};
 const CONNECT: Duration = Duration::from_secs(1);
 
 /// Kinds of traffic that get a connection of their own.
@@ -37,12 +31,19 @@ pub(crate) enum Class {
 pub(crate) struct Connections(Arc<Inner>);
 
 struct Inner {
-    tls: Option<ClientTlsConfig>,
-    channels: Mutex<HashMap<(String, Class), Channel>>,
+    tls: Option<Arc<Credentials>>,
+    channels: Mutex<Channels>,
+}
+
+#[derive(Default)]
+struct Channels {
+    open: HashMap<(String, Class), Channel>,
+    /// The certificates they were made with.
+    version: u64,
 }
 
 impl Connections {
-    pub(crate) fn new(tls: Option<ClientTlsConfig>) -> Self {
+    pub(super) fn new(tls: Option<Arc<Credentials>>) -> Self {
         Self(Arc::new(Inner {
             tls,
             channels: Mutex::default(),
@@ -50,7 +51,7 @@ impl Connections {
     }
 
     pub(crate) fn clear(&self) {
-        self.0.channels.lock().clear();
+        self.0.channels.lock().open.clear();
     }
 
     /// A client for the peer; the connection is made by the first call.
@@ -60,11 +61,20 @@ impl Connections {
         class: Class,
     ) -> Result<PeerClient<Channel>, tonic::transport::Error> {
         let mut channels = self.0.channels.lock();
-        let channel = match channels.get(&(address.to_owned(), class)) {
+        if let Some(tls) = &self.0.tls {
+            let version = tls.version();
+            if version != channels.version {
+                // Calls under way keep theirs; whoever calls again shows the new certificate.
+                channels.open.clear();
+                channels.version = version;
+            }
+        }
+        let channel = match channels.open.get(&(address.to_owned(), class)) {
             Some(channel) => channel.clone(),
             None => {
                 let channel = self.endpoint(address)?.connect_lazy();
-                channels.insert((address.to_owned(), class), channel.clone());
+                let place = (address.to_owned(), class);
+                channels.open.insert(place, channel.clone());
                 channel
             }
         };
@@ -89,26 +99,10 @@ impl Connections {
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(16 << 20);
         match &self.0.tls {
-            Some(tls) => endpoint.tls_config(tls.clone()),
+            Some(tls) => endpoint.tls_config(tls.client()),
             None => Ok(endpoint),
         }
     }
-}
-
-/// A request to `group`, and to node `to` where that matters.
-pub(crate) fn request<T>(
-    message: T,
-    group: &str,
-    to: Option<NodeId>,
-) -> Result<Request<T>, Status> {
-    let mut request = Request::new(message);
-    let group =
-        MetadataValue::try_from(group).map_err(|_| Status::invalid_argument("group name"))?;
-    request.metadata_mut().insert(GROUP, group);
-    if let Some(to) = to {
-        request.metadata_mut().insert(TO, MetadataValue::from(to));
-    }
-    Ok(request)
 }
 
 /// `call`, ended at the deadline.

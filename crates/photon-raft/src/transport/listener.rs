@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::Connected};
 
-use super::{Groups, MESSAGE_LIMIT, server::Dispatch, tls::Acceptor};
+use super::{Groups, MESSAGE_LIMIT, server::Dispatch, tls::Credentials};
 
 const MAX_CONNECTIONS: usize = 1024;
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Runs until `stop`.
 pub(super) async fn serve(
     listener: TcpListener,
-    tls: Option<Acceptor>,
+    tls: Option<Arc<Credentials>>,
     groups: Groups,
     stop: CancellationToken,
 ) {
@@ -56,7 +56,7 @@ pub(super) async fn serve(
 
 async fn accept(
     listener: TcpListener,
-    tls: Option<Acceptor>,
+    tls: Option<Arc<Credentials>>,
     ready: mpsc::Sender<io::Result<Connection>>,
     stop: CancellationToken,
 ) {
@@ -99,10 +99,11 @@ async fn accept(
     }
 }
 
-async fn secure(stream: TcpStream, tls: Option<Acceptor>) -> io::Result<Stream> {
-    let Some(acceptor) = tls else {
+async fn secure(stream: TcpStream, tls: Option<Arc<Credentials>>) -> io::Result<Stream> {
+    let Some(tls) = tls else {
         return Ok(Stream::Plain(stream));
     };
+    let acceptor = tls.acceptor();
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.tls.accept(stream)).await??;
     if !acceptor.is_peer(stream.get_ref().1.peer_certificates()) {
         return Err(io::Error::new(

@@ -1,9 +1,11 @@
 //! One peer listener for many groups, and the connections to other peers.
 //!
-//! Every call names its group and, where only one node may answer, that node. Connections are shared
+//! Every call names its group and, where only one node may answer, that node, the caller and the cluster it belongs
+//! to. Connections are shared
 //! by the groups, one per peer and kind of traffic, so that a large transfer delays no heartbeat; a
 //! peer that is down costs only its own callers.
 
+mod caller;
 mod client;
 mod listener;
 mod network;
@@ -17,10 +19,12 @@ use photon_proto::photon::raft::v1 as pb;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use client::{Class, Connections, not_sent, request, with_deadline};
+pub(crate) use caller::Caller;
+pub(crate) use client::{Class, Connections, not_sent, with_deadline};
 pub(crate) use network::{AddressBook, NetworkFactory};
 pub(crate) use server::GroupPeer;
-pub use tls::PeerTls;
+use tls::Credentials;
+pub use tls::{PeerTls, PeerTlsFiles};
 
 use crate::{Error, Identity, codec};
 
@@ -52,11 +56,11 @@ impl Transport {
             .map_err(|error| Error::Invalid(format!("peer listener: {error}")))?;
         let groups: Groups = Arc::default();
         let stop = CancellationToken::new();
-        let acceptor = tls.as_ref().map(PeerTls::acceptor).transpose()?;
-        let connections = Connections::new(tls.as_ref().map(PeerTls::client).transpose()?);
+        let credentials = tls.as_ref().map(Credentials::new).transpose()?;
+        let connections = Connections::new(credentials.clone());
         tokio::spawn(listener::serve(
             listener,
-            acceptor,
+            credentials,
             groups.clone(),
             stop.clone(),
         ));
@@ -115,7 +119,7 @@ pub async fn identify(
     tls: Option<&PeerTls>,
     deadline: Instant,
 ) -> Result<Identity, Error> {
-    let connections = Connections::new(tls.map(PeerTls::client).transpose()?);
+    let connections = Connections::new(tls.map(Credentials::new).transpose()?);
     identify_over(&connections, group, peer_address, deadline).await
 }
 
@@ -132,7 +136,7 @@ pub(crate) async fn identify_over(
     let mut client = connections
         .client(peer_address, Class::Forward)
         .map_err(|error| unreachable(error.to_string()))?;
-    let request = client::request(pb::IdentifyRequest {}, group, None)
+    let request = caller::to_group(pb::IdentifyRequest {}, group)
         .map_err(|status| unreachable(status.message().to_owned()))?;
     let reply = with_deadline(deadline, client.identify(request))
         .await

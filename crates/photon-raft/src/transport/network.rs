@@ -22,7 +22,10 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, transport::Channel};
 
-use super::client::{self, Class, Connections, describe, with_deadline};
+use super::{
+    Caller,
+    client::{Class, Connections, describe, with_deadline},
+};
 use crate::{
     NodeId, codec,
     codec::Mark,
@@ -68,7 +71,7 @@ pub(crate) type Checkpoint = Arc<dyn Fn(&std::path::Path) -> io::Result<Bytes> +
 
 /// What every connection of a group shares.
 pub(crate) struct NetworkFactory {
-    pub(crate) group: Arc<str>,
+    pub(crate) caller: Arc<Caller>,
     pub(crate) node_id: NodeId,
     pub(crate) connections: Connections,
     pub(crate) book: Arc<AddressBook>,
@@ -84,7 +87,7 @@ impl NetworkFactory {
             self.book.set(target, &node.peer_address);
         }
         Network {
-            group: self.group.clone(),
+            caller: self.caller.clone(),
             node_id: self.node_id,
             target,
             class,
@@ -115,7 +118,7 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
 
 /// One member as seen from here.
 pub(crate) struct Network {
-    group: Arc<str>,
+    caller: Arc<Caller>,
     node_id: NodeId,
     target: NodeId,
     class: Class,
@@ -131,10 +134,6 @@ type RpcError = RPCError<TypeConfig>;
 /// openraft waits before it calls an unreachable member again.
 fn unreachable(text: impl ToString) -> Unreachable<TypeConfig> {
     Unreachable::from_string(text)
-}
-
-fn failed(status: Status) -> RpcError {
-    RPCError::Unreachable(unreachable(describe(&status)))
 }
 
 fn garbled(error: io::Error) -> RpcError {
@@ -153,7 +152,13 @@ impl Network {
     }
 
     fn request<T>(&self, message: T) -> Result<tonic::Request<T>, RpcError> {
-        client::request(message, &self.group, Some(self.target)).map_err(failed)
+        let request = self.caller.request(message, self.target);
+        request.map_err(|status| self.failed(&status))
+    }
+
+    fn failed(&self, status: &Status) -> RpcError {
+        self.caller.note(self.target, status);
+        RPCError::Unreachable(unreachable(describe(status)))
     }
 
     fn timeout(&self, action: RPCTypes, timeout: Duration) -> Timeout<TypeConfig> {
@@ -213,7 +218,7 @@ impl Network {
                         tracing::error!(%error, "cannot send a snapshot");
                         Err(StreamingError::Unreachable(unreachable(error)))
                     }
-                    _ => Err(failed(status).into()),
+                    _ => Err(self.failed(&status).into()),
                 }
             }
         }
@@ -238,7 +243,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         let request = self.request(codec::put_append(&rpc))?;
         let reply = with_deadline(deadline, client.heartbeat(request))
             .await
-            .map_err(failed)?;
+            .map_err(|status| self.failed(&status))?;
         Ok(
             match codec::get_append_reply(reply.into_inner()).map_err(garbled)? {
                 Ok(matched) if matched == last => AppendEntriesResponse::Success,
@@ -269,7 +274,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
                 let request = self.request(input.map(|request| codec::put_append(&request)))?;
                 with_deadline(Instant::now() + OPEN_STREAM, client.append(request))
                     .await
-                    .map_err(failed)
+                    .map_err(|status| self.failed(&status))
             };
             let replies = match opened.await {
                 Ok(replies) => replies,
@@ -278,12 +283,17 @@ impl RaftNetworkV2<TypeConfig> for Network {
                     return Err(error);
                 }
             };
-            let replies = replies.into_inner().then(|reply| async {
-                match reply {
-                    Ok(reply) => codec::get_append_reply(reply).map_err(garbled),
-                    Err(status) => {
-                        tokio::time::sleep(REOPEN_STREAM).await;
-                        Err(failed(status))
+            let (caller, target) = (self.caller.clone(), self.target);
+            let replies = replies.into_inner().then(move |reply| {
+                let caller = caller.clone();
+                async move {
+                    match reply {
+                        Ok(reply) => codec::get_append_reply(reply).map_err(garbled),
+                        Err(status) => {
+                            caller.note(target, &status);
+                            tokio::time::sleep(REOPEN_STREAM).await;
+                            Err(RPCError::Unreachable(unreachable(describe(&status))))
+                        }
                     }
                 }
             });
@@ -301,7 +311,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         let request = self.request(codec::put_vote_request(&rpc))?;
         let reply = with_deadline(Instant::now() + VOTE, client.vote(request))
             .await
-            .map_err(failed)?;
+            .map_err(|status| self.failed(&status))?;
         codec::get_vote_reply(&reply.into_inner()).map_err(garbled)
     }
 
@@ -314,7 +324,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         let request = self.request(codec::put_vote_request(&rpc))?;
         let reply = with_deadline(Instant::now() + VOTE, client.pre_vote(request))
             .await
-            .map_err(failed)?;
+            .map_err(|status| self.failed(&status))?;
         codec::get_vote_reply(&reply.into_inner()).map_err(garbled)
     }
 
@@ -341,7 +351,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         let request = self.request(codec::put_transfer(&req))?;
         let reply = with_deadline(Instant::now() + VOTE, client.transfer_leader(request))
             .await
-            .map_err(failed)?
+            .map_err(|status| self.failed(&status))?
             .into_inner();
         Ok(
             match reply

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
     Groups,
-    client::{GROUP, TO},
+    caller::{self, CLUSTER, Complained, FROM, GROUP, TO, number},
 };
 use crate::{NodeId, codec, types::TypeConfig};
 
@@ -17,6 +17,10 @@ use crate::{NodeId, codec, types::TypeConfig};
 #[tonic::async_trait]
 pub(crate) trait GroupPeer: Send + Sync {
     fn node_id(&self) -> NodeId;
+    /// The cluster this node belongs to; 0 while it belongs to none.
+    fn cluster(&self) -> u64;
+    /// Whether the node was a member and is known for certain to be none any more.
+    fn was_removed(&self, node_id: NodeId) -> bool;
     fn append(
         &self,
         requests: BoxStream<'static, AppendEntriesRequest<TypeConfig>>,
@@ -48,11 +52,15 @@ pub(crate) trait GroupPeer: Send + Sync {
 /// The tonic service.
 pub(super) struct Dispatch {
     groups: Groups,
+    complained: Complained,
 }
 
 impl Dispatch {
     pub(super) fn new(groups: Groups) -> Self {
-        Self { groups }
+        Self {
+            groups,
+            complained: Complained::default(),
+        }
     }
 
     fn group(&self, metadata: &MetadataMap) -> Result<Arc<dyn GroupPeer>, Status> {
@@ -67,20 +75,38 @@ impl Dispatch {
             .ok_or_else(|| Status::not_found(format!("group {name} does not run here")))
     }
 
-    /// The group, if the call is meant for this very node.
+    /// The group, if the call is meant for this very node and comes from one that may make it: of no cluster yet
+    /// or of the same one, and not removed from it.
     fn member(&self, metadata: &MetadataMap) -> Result<Arc<dyn GroupPeer>, Status> {
         let group = self.group(metadata)?;
-        let to = metadata
-            .get(TO)
-            .and_then(|to| to.to_str().ok())
-            .and_then(|to| to.parse::<NodeId>().ok());
         let here = group.node_id();
-        match to {
-            Some(to) if to == here => Ok(group),
-            Some(to) => Err(Status::failed_precondition(format!(
-                "this is node {here}, not {to}"
-            ))),
-            None => Err(Status::invalid_argument("no node is named")),
+        match number(metadata, TO) {
+            Some(to) if to == here => {}
+            Some(to) => {
+                return Err(Status::failed_precondition(format!(
+                    "this is node {here}, not {to}"
+                )));
+            }
+            None => return Err(Status::invalid_argument("no node is named")),
+        }
+        let (ours, from) = (group.cluster(), number(metadata, FROM));
+        if let Some(theirs) = number(metadata, CLUSTER)
+            && ours != 0
+            && theirs != ours
+        {
+            if self.complained.now() {
+                tracing::error!(
+                    node_id = from,
+                    cluster = format!("{theirs:x}"),
+                    ours = format!("{ours:x}"),
+                    "refused a call from a node of another cluster"
+                );
+            }
+            return Err(caller::other_cluster(here, ours, from, theirs));
+        }
+        match from {
+            Some(from) if group.was_removed(from) => Err(caller::removed(from)),
+            _ => Ok(group),
         }
     }
 }

@@ -210,6 +210,19 @@ impl Cluster {
         self.nodes.values().find(|node| node.id != leader).unwrap()
     }
 
+    /// A running voter that neither leads nor is `not`.
+    pub(crate) async fn follower_of(&self, not: NodeId) -> &Node {
+        let leader = self.leader().await;
+        let members = leader.group.status().members;
+        let mut voters = members.iter().filter(|member| !member.learner);
+        let follower = voters.find(|member| {
+            member.node_id != leader.id
+                && member.node_id != not
+                && self.nodes.contains_key(&member.node_id)
+        });
+        &self.nodes[&follower.unwrap().node_id]
+    }
+
     /// Ends a node; its files stay.
     pub(crate) async fn kill(&mut self, id: NodeId) -> (PathBuf, SocketAddr) {
         let node = self.nodes.remove(&id).unwrap();

@@ -14,7 +14,7 @@ fn log_files(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(dir.join("raft"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "wal"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
         .collect();
     files.sort();
     files
@@ -33,14 +33,26 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A node's files after it has written `commands` and stopped.
+/// Small files: these tests copy them often.
+fn small(config: &mut photon_raft::Config) {
+    config.log_file_bytes = 64 << 10;
+}
+
+/// How much of a log file is in use: the rest are zeros.
+fn used(path: &Path) -> u64 {
+    let bytes = fs::read(path).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte != 0);
+    last.map_or(0, |at| at as u64 + 1)
+}
+
+/// A node's files after it has written `commands` and stopped, and where the last one's record begins.
 async fn written(commands: usize) -> (Cluster, PathBuf, u64) {
-    let mut cluster = Cluster::one(|_| {}).await;
+    let mut cluster = Cluster::one(small).await;
     for n in 0..commands - 1 {
         cluster.node(1).propose(format!("c{n}")).await.unwrap();
     }
     let dir = cluster.node(1).dir.clone();
-    let before = fs::metadata(log_files(&dir).last().unwrap()).unwrap().len();
+    let before = used(log_files(&dir).last().unwrap());
     cluster
         .node(1)
         .propose(format!("c{}", commands - 1))
@@ -59,19 +71,20 @@ async fn a_torn_tail_is_cut_off_at_every_byte() {
         .file_name()
         .unwrap()
         .to_owned();
-    let whole = fs::metadata(dir.join("raft").join(&name)).unwrap().len();
+    let whole = used(&dir.join("raft").join(&name));
     assert!(whole > before);
     let scratch = tempfile::tempdir().unwrap();
     for len in before..=whole {
         let torn = scratch.path().join(len.to_string());
         copy(&dir, &torn);
-        OpenOptions::new()
+        let mut file = OpenOptions::new()
             .write(true)
             .open(torn.join("raft").join(&name))
-            .unwrap()
-            .set_len(len)
             .unwrap();
-        let node = start(1, &torn, "127.0.0.1:0", |_| {}).await.unwrap();
+        file.seek(SeekFrom::Start(len)).unwrap();
+        file.write_all(&vec![0; usize::try_from(whole - len).unwrap()])
+            .unwrap();
+        let node = start(1, &torn, "127.0.0.1:0", small).await.unwrap();
         node.group.read_index(soon()).await.unwrap();
         let commands = node.records.commands();
         assert!(
@@ -105,7 +118,7 @@ async fn damage_before_the_tail_is_refused_with_advice() {
             .unwrap();
         file.seek(SeekFrom::Start(offset as u64)).unwrap();
         file.write_all(&[byte ^ 0x10]).unwrap();
-        let Err(error) = start(1, &damaged, "127.0.0.1:0", |_| {}).await else {
+        let Err(error) = start(1, &damaged, "127.0.0.1:0", small).await else {
             panic!("byte {offset} was damaged and nobody noticed");
         };
         assert!(

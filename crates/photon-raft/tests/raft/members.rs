@@ -299,3 +299,157 @@ async fn names_and_addresses_change() {
     cluster.leader().await.propose("there").await.unwrap();
     assert_eq!(cluster.agreed().await, ["there"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_id_is_never_taken_again() {
+    // So that node 4 gets a snapshot, and no log says who was a member once.
+    let mut cluster = Cluster::three(|config| {
+        config.snapshot_every = 20;
+        config.keep_entries = 1;
+    })
+    .await;
+    let (dir, _) = cluster.kill(3).await;
+    let leader = cluster.leader().await.group.clone();
+    leader.remove(3, soon()).await.unwrap();
+    for n in 0..100 {
+        cluster
+            .leader()
+            .await
+            .propose(format!("c{n}"))
+            .await
+            .unwrap();
+    }
+    cluster.join(4).await;
+    let leader = cluster.leader().await.id;
+    for id in [1, 2].into_iter().filter(|id| *id != leader) {
+        cluster
+            .leader()
+            .await
+            .group
+            .remove(id, soon())
+            .await
+            .unwrap();
+        cluster.kill(id).await;
+    }
+    // Whoever leads knows, also when all that is left is what node 4 was sent.
+    let leader = cluster.node(4).group.clone();
+    leader.transfer_leadership(4, soon()).await.unwrap();
+    let (files, address) = cluster.kill(4).await;
+    cluster.revive(4, (files, address)).await;
+    cluster
+        .node(4)
+        .group
+        .transfer_leadership(4, soon())
+        .await
+        .unwrap();
+
+    std::fs::remove_dir_all(&dir).unwrap();
+    let again = cluster.add(3).await.member();
+    let refused = cluster
+        .leader()
+        .await
+        .group
+        .add_learner(again, soon())
+        .await;
+    assert_eq!(refused.unwrap_err(), Error::Retired(3));
+    // Also through a member that does not lead, and before the address is asked for more.
+    let named = Member {
+        node_id: 3,
+        ..cluster.node(3).member()
+    };
+    let refused = cluster
+        .follower_of(3)
+        .await
+        .group
+        .add_learner(named, soon())
+        .await;
+    assert_eq!(refused.unwrap_err(), Error::Retired(3));
+    cluster.kill(3).await;
+    cluster.join(5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_member_says_so() {
+    let mut cluster = Cluster::three(|_| {}).await;
+    let learner = cluster.add(4).await.member();
+    cluster
+        .leader()
+        .await
+        .group
+        .add_learner(learner, soon())
+        .await
+        .unwrap();
+    until("the learner knows", || {
+        cluster.node(4).group.status().joined
+    })
+    .await;
+    let removed = cluster.follower_of(4).await.id;
+    let leader = cluster.leader().await.group.clone();
+    leader.remove(4, soon()).await.unwrap();
+    leader.remove(removed, soon()).await.unwrap();
+    for id in [4, removed] {
+        let group = cluster.node(id).group.clone();
+        // Whoever serves clients asks now and then whether there is a leader.
+        let asking = tokio::spawn({
+            let group = group.clone();
+            async move {
+                loop {
+                    drop(group.read_index(soon()).await);
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            }
+        });
+        until("it says that it was removed", || {
+            let status = group.status();
+            status.role == Role::Removed && !status.joined
+        })
+        .await;
+        asking.abort();
+    }
+    // One that was away when it happened learns it when it is back.
+    let leader = cluster.leader().await.id;
+    let away = [1, 2, 3]
+        .into_iter()
+        .find(|id| ![removed, leader].contains(id))
+        .unwrap();
+    cluster.join(5).await;
+    let killed = cluster.kill(away).await;
+    cluster
+        .leader()
+        .await
+        .group
+        .remove(away, soon())
+        .await
+        .unwrap();
+    cluster.revive(away, killed).await;
+    until("it learns that it was removed", || {
+        cluster.node(away).group.status().role == Role::Removed
+    })
+    .await;
+    cluster.leader().await.propose("x").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_successor_is_one_that_answers() {
+    let mut cluster = Cluster::three(|_| {}).await;
+    let leader = cluster.leader().await;
+    until("both answer", || leader.group.successor().is_some()).await;
+    assert!(leader.group.leads_with_quorum());
+    let leader = leader.id;
+    let follower = cluster.follower().await;
+    assert_eq!(follower.group.successor(), None);
+    assert!(!follower.group.leads_with_quorum());
+    let dead = follower.id;
+    cluster.kill(dead).await;
+    let left = [1, 2, 3]
+        .into_iter()
+        .find(|id| ![dead, leader].contains(id));
+    let group = cluster.node(leader).group.clone();
+    for _ in 0..20 {
+        group.propose("x".into(), soon()).await.unwrap();
+    }
+    until("only one is asked", || group.successor() == left).await;
+    cluster.kill(left.unwrap()).await;
+    until("it no longer claims to lead", || !group.leads_with_quorum()).await;
+    assert_eq!(group.successor(), None);
+}

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use photon_raft::{Error, identify};
+use photon_raft::{ClusterId, Error, identify};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::Instant,
 };
 
-use crate::cluster::{Cluster, GROUP, soon};
+use crate::cluster::{Cluster, GROUP, soon, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_says_who_it_is() {
@@ -71,4 +71,42 @@ async fn garbage_on_the_port_harms_nobody() {
     }
     leader.propose("alive").await.unwrap();
     assert_eq!(cluster.agreed().await, ["alive"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_another_cluster_is_refused() {
+    let mut cluster = Cluster::three(|config| config.cluster = ClusterId::new(|| 7)).await;
+    cluster.leader().await.propose("one").await.unwrap();
+    let id = cluster.follower().await.id;
+    let (dir, address) = cluster.kill(id).await;
+    cluster.leader().await.propose("two").await.unwrap();
+
+    let foreign = |config: &mut photon_raft::Config| config.cluster = ClusterId::new(|| 8);
+    let stranger = start(id, &dir, &address.to_string(), foreign)
+        .await
+        .unwrap();
+    // It neither hears the leader nor can it ask it, although everything else about it is right.
+    let short = Instant::now() + Duration::from_secs(3);
+    let refused = stranger.group.read_index(short).await.unwrap_err();
+    assert!(
+        matches!(refused, Error::NoLeader | Error::NoQuorum),
+        "{refused}"
+    );
+    let refused = stranger
+        .group
+        .propose("x".into(), Instant::now() + Duration::from_secs(1))
+        .await;
+    assert!(refused.is_err());
+    assert!(!stranger.records.commands().contains(&"two".to_owned()));
+    cluster.nodes.insert(id, stranger);
+    cluster.kill(id).await;
+
+    // One that knows no cluster yet is taken, and so is the member itself.
+    let fresh = start(id, &dir, &address.to_string(), |_| {}).await.unwrap();
+    fresh.group.read_index(soon()).await.unwrap();
+    assert!(fresh.records.commands().contains(&"two".to_owned()));
+    cluster.nodes.insert(id, fresh);
+    let files = cluster.kill(id).await;
+    cluster.revive(id, files).await;
+    assert_eq!(cluster.agreed().await, ["one", "two"]);
 }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
 
 /// Where to listen and whether to encrypt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +104,25 @@ impl Default for LimitsConfig {
 }
 
 impl LimitsConfig {
+    /// The first of the limits that must not be 0 and is: nothing could be served with it. A drain may take no time.
+    #[must_use]
+    pub fn zero(&self) -> Option<&'static str> {
+        let size = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let limits = [
+            ("body_bytes", size(self.body_bytes)),
+            ("header_timeout_ms", self.header_timeout_ms),
+            ("idle_timeout_ms", self.idle_timeout_ms),
+            ("request_timeout_ms", self.request_timeout_ms),
+            ("max_connections", size(self.max_connections)),
+            ("max_concurrent_streams", self.max_concurrent_streams.into()),
+            ("max_in_flight", size(self.max_in_flight)),
+            ("keepalive_interval_ms", self.keepalive_interval_ms),
+            ("keepalive_timeout_ms", self.keepalive_timeout_ms),
+        ];
+        let zero = limits.into_iter().find(|(_, limit)| *limit == 0);
+        zero.map(|(name, _)| name)
+    }
+
     /// `header_timeout_ms` as a duration.
     #[must_use]
     pub fn header_timeout(&self) -> Duration {
@@ -151,6 +171,16 @@ impl Default for LogConfig {
             level: "info".to_owned(),
             format: LogFormat::Auto,
         }
+    }
+}
+
+impl LogConfig {
+    /// Why `level` is not understood, if it is not.
+    #[must_use]
+    pub fn misunderstood(&self) -> Option<String> {
+        EnvFilter::try_new(&self.level)
+            .err()
+            .map(|error| error.to_string())
     }
 }
 

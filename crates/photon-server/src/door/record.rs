@@ -1,6 +1,6 @@
 //! What is remembered of one request for the log and the metrics.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request};
 use http::{HeaderValue, Method, StatusCode};
@@ -77,7 +77,7 @@ impl Record {
 
     pub(super) fn finish(self, status: StatusCode, metrics: &HttpMetrics) {
         let elapsed = self.started.elapsed();
-        let duration_ms = elapsed.as_secs_f64() * 1e3;
+        let duration_ms = milliseconds(elapsed);
         macro_rules! access {
             ($level:expr) => {
                 tracing::event!(
@@ -123,6 +123,11 @@ impl Record {
     }
 }
 
+/// To the microsecond: what a float shows beyond that is noise.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
 fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
@@ -133,5 +138,23 @@ fn method_label(method: &Method) -> &'static str {
         "DELETE" => "DELETE",
         "OPTIONS" => "OPTIONS",
         _ => "OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_three_decimals() {
+        for (nanoseconds, shown) in [
+            (1_234_567_891, "1234.568"),
+            (1_234_499, "1.234"),
+            (300_000_000, "300"),
+            (100, "0"),
+        ] {
+            let time = Duration::from_nanos(nanoseconds);
+            assert_eq!(milliseconds(time).to_string(), shown);
+        }
     }
 }

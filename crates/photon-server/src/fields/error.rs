@@ -121,7 +121,11 @@ impl de::Error for FieldError {
         Self::at(
             None,
             Problem::Type,
-            format!("must be {expected}, not {unexpected}"),
+            format!(
+                "must be {}, not {}",
+                wanted(expected, Problem::Type),
+                found(&unexpected)
+            ),
         )
     }
 
@@ -129,7 +133,11 @@ impl de::Error for FieldError {
         Self::at(
             None,
             Problem::Value,
-            format!("must be {expected}, not {unexpected}"),
+            format!(
+                "must be {}, not {}",
+                wanted(expected, Problem::Value),
+                found(&unexpected)
+            ),
         )
     }
 
@@ -137,15 +145,22 @@ impl de::Error for FieldError {
         Self::at(
             None,
             Problem::Value,
-            format!("has {length} elements and must have {expected}"),
+            format!(
+                "has {length} elements and must be {}",
+                wanted(expected, Problem::Value)
+            ),
         )
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        let given = match variant {
+            "" => "an empty text",
+            variant => variant,
+        };
         Self::at(
             None,
             Problem::Value,
-            format!("must be one of {}, not {variant}", expected.join(", ")),
+            format!("must be one of {}, not {given}", expected.join(", ")),
         )
     }
 
@@ -168,5 +183,76 @@ impl de::Error for FieldError {
             Problem::Duplicate,
             "is given more than once".to_owned(),
         )
+    }
+}
+
+/// What came instead, in JSON's words.
+fn found(unexpected: &Unexpected<'_>) -> String {
+    match unexpected {
+        Unexpected::Bool(value) => value.to_string(),
+        Unexpected::Unsigned(value) => format!("the number {value}"),
+        Unexpected::Signed(value) => format!("the number {value}"),
+        Unexpected::Float(value) => format!("the number {value}"),
+        Unexpected::Char(value) => format!("the string {value:?}"),
+        Unexpected::Str(value) if value.len() <= SHOWN_BYTES => format!("the string {value:?}"),
+        Unexpected::Str(_) | Unexpected::Bytes(_) | Unexpected::UnitVariant => {
+            "a string".to_owned()
+        }
+        Unexpected::Unit | Unexpected::Option => "null".to_owned(),
+        Unexpected::Seq | Unexpected::TupleVariant => "an array".to_owned(),
+        Unexpected::Map
+        | Unexpected::StructVariant
+        | Unexpected::NewtypeVariant
+        | Unexpected::NewtypeStruct => "an object".to_owned(),
+        Unexpected::Enum => "a choice".to_owned(),
+        Unexpected::Other(what) => (*what).to_owned(),
+    }
+}
+
+/// Longer strings are not shown again.
+const SHOWN_BYTES: usize = 100;
+
+/// What was wanted, in JSON's words: serde's derived visitors speak of structs and of `u64`. What a type of ours
+/// says itself passes as it is.
+fn wanted(expected: &dyn Expected, problem: Problem) -> String {
+    let text = expected.to_string();
+    let first = text.split(' ').next().unwrap_or_default();
+    if let Some(range) = integers(first) {
+        return match problem {
+            Problem::Type => "an integer".to_owned(),
+            _ => format!("an integer from {} to {}", range.start(), range.end()),
+        };
+    }
+    let plain = match first {
+        "f32" | "f64" => "a number",
+        "struct" | "map" => "an object",
+        "tuple" | "sequence" => "an array",
+        "unit" => "null",
+        "enum" | "variant" => "one of its choices",
+        "boolean" => "true or false",
+        "option" => "a value or null",
+        _ => match text.as_str() {
+            "a boolean" => "true or false",
+            "a map" => "an object",
+            "a sequence" => "an array",
+            "a borrowed string" | "a character" | "string" => "a string",
+            text => text,
+        },
+    };
+    plain.to_owned()
+}
+
+/// The values of one of Rust's integer types.
+fn integers(type_name: &str) -> Option<std::ops::RangeInclusive<i128>> {
+    let bits = type_name.get(1..)?;
+    let bits: u32 = match bits {
+        "8" | "16" | "32" | "64" => bits.parse().ok()?,
+        "size" => 64,
+        _ => return None,
+    };
+    match type_name.get(..1)? {
+        "u" => Some(0..=(1 << bits) - 1),
+        "i" => Some(-(1 << (bits - 1))..=(1 << (bits - 1)) - 1),
+        _ => None,
     }
 }

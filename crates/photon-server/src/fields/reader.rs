@@ -110,25 +110,38 @@ impl<'de> Deserializer<'de> for Reader {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _variants: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, FieldError> {
         let unknown = self.unknown;
+        let one_of = || format!("one of {}", variants.join(", "));
         match self.tree {
             Tree::String(variant) | Tree::Untyped(variant) => visitor.visit_enum(Choice {
                 variant,
                 content: None,
                 unknown,
             }),
-            Tree::Object(mut entries) if entries.len() == 1 => match entries.pop() {
-                Some((variant, content)) => visitor.visit_enum(Choice {
+            Tree::Object(mut entries) => match (entries.pop(), entries.len()) {
+                (Some((variant, content)), 0) => visitor.visit_enum(Choice {
                     variant,
                     content: Some(content),
                     unknown,
                 }),
-                None => Err(FieldError::invalid_type(Unexpected::Map, &"a string")),
+                (_, others) => {
+                    let keys = match others {
+                        0 => "an object without keys".to_owned(),
+                        others => format!("an object with {} keys", others + 1),
+                    };
+                    Err(FieldError::invalid_value(
+                        Unexpected::Other(&keys),
+                        &format!("an object with {}", one_of()).as_str(),
+                    ))
+                }
             },
-            tree => Reader { tree, unknown }.deserialize_string(visitor),
+            tree => Err(FieldError::invalid_type(
+                tree.as_unexpected(),
+                &one_of().as_str(),
+            )),
         }
     }
 
@@ -393,6 +406,62 @@ mod tests {
                 (field, constraint),
                 "{json}: {text}"
             );
+        }
+    }
+
+    /// Nobody who sends JSON knows our types' names.
+    #[test]
+    fn messages_speak_of_json() {
+        for (json, said) in [
+            (r#"{"name":{}}"#, "name must be a string, not an object"),
+            (r#"{"name":["a"]}"#, "name must be a string, not an array"),
+            (r#"{"name":null}"#, "name must be a string, not null"),
+            (r#"{"name":true}"#, "name must be a string, not true"),
+            (
+                r#"{"name":1.5}"#,
+                "name must be a string, not the number 1.5",
+            ),
+            (
+                r#"{"name":"a","ports":{}}"#,
+                "ports must be an array, not an object",
+            ),
+            (
+                r#"{"name":"a","ports":[7]}"#,
+                "ports[0] must be an object, not the number 7",
+            ),
+            (
+                r#"{"name":"a","ports":[[7]]}"#,
+                "ports[0] must be an object, not an array",
+            ),
+            (
+                r#"{"name":"a","ports":[{"number":"x"}]}"#,
+                r#"ports[0].number must be an integer, not the string "x""#,
+            ),
+            (
+                r#"{"name":"a","ports":[{"number":70000}]}"#,
+                "ports[0].number must be an integer from 0 to 65535, not the number 70000",
+            ),
+            (
+                r#"{"name":"a","kind":7}"#,
+                "kind must be one of plain, sized, not the number 7",
+            ),
+            (
+                r#"{"name":"a","kind":{}}"#,
+                "kind must be an object with one of plain, sized, not an object without keys",
+            ),
+            (
+                r#"{"name":"a","kind":{"plain":null,"sized":{"bytes":1}}}"#,
+                "kind must be an object with one of plain, sized, not an object with 2 keys",
+            ),
+            (
+                r#"{"name":"a","kind":"sized"}"#,
+                "kind must be an object, not a string",
+            ),
+            (r"[]", "must be an object, not an array"),
+            (r"7", "must be an object, not the number 7"),
+        ] {
+            let (_, _, text) = strict(json, Unknown::AsDeclared).unwrap_err();
+            assert_eq!(text, said, "{json}");
         }
     }
 

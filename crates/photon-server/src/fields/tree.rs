@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 
 /// A value; unlike `serde_json::Value` it keeps duplicate keys, so that they can be reported.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,22 @@ pub(crate) enum Tree {
     Untyped(String),
     Array(Vec<Tree>),
     Object(Vec<(String, Tree)>),
+}
+
+impl Tree {
+    /// For an error about it.
+    pub(crate) fn as_unexpected(&self) -> Unexpected<'_> {
+        match self {
+            Self::Null => Unexpected::Unit,
+            Self::Bool(value) => Unexpected::Bool(*value),
+            Self::Signed(value) => Unexpected::Signed(*value),
+            Self::Unsigned(value) => Unexpected::Unsigned(*value),
+            Self::Float(value) => Unexpected::Float(*value),
+            Self::String(value) | Self::Untyped(value) => Unexpected::Str(value),
+            Self::Array(_) => Unexpected::Seq,
+            Self::Object(_) => Unexpected::Map,
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Tree {

@@ -16,6 +16,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{config::TlsConfig, peer::CertificateIdentity};
 
@@ -42,6 +43,16 @@ pub enum TlsError {
         key: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// The certificate is not valid now.
+    #[error("{} is not valid now: from {from} to {to}", path.display())]
+    Expired {
+        /// The file.
+        path: PathBuf,
+        /// Since when it is valid.
+        from: String,
+        /// Until when.
+        to: String,
     },
     /// `require_client_certificate` without an authority to check one against.
     #[error("tls.require_client_certificate needs tls.client_ca")]
@@ -108,6 +119,36 @@ impl Tls {
         }
         Arc::clone(&current.server)
     }
+}
+
+/// Whether a listener could use these files now: they can be read, the key belongs to the certificate, the certificate
+/// is valid at this time.
+///
+/// # Errors
+/// What is wrong, and with which file.
+pub fn check_tls(config: &TlsConfig) -> Result<(), TlsError> {
+    server_config(config)?;
+    check_validity(&config.certificate)
+}
+
+/// Whether the first certificate in a PEM file is valid at this time.
+///
+/// # Errors
+/// It is not, or there is none that can be read.
+pub fn check_validity(path: &Path) -> Result<(), TlsError> {
+    let chain = certificates(path)?;
+    let unreadable = || TlsError::Empty(path.to_owned());
+    let leaf = chain.first().ok_or_else(unreadable)?;
+    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| unreadable())?;
+    let validity = leaf.validity();
+    if validity.is_valid() {
+        return Ok(());
+    }
+    Err(TlsError::Expired {
+        path: path.to_owned(),
+        from: validity.not_before.to_string(),
+        to: validity.not_after.to_string(),
+    })
 }
 
 fn stamp(config: &TlsConfig) -> Stamp {

@@ -11,6 +11,8 @@ use super::RestError;
 use crate::fields::{Tree, Unknown, read};
 
 /// A JSON body read into `T`; what is wrong with it names the field. An absent body reads as `{}`.
+///
+/// Routes without it take no body: put [`refuse_body`](super::refuse_body) around them.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 

@@ -9,7 +9,9 @@
 //! Answers carry their content as an [`Outcome`] in the response's extensions; the [`crate::Door`] renders it
 //! with its [`crate::Face`]. A handler must therefore stand behind a door.
 
+mod escapes;
 mod json;
+mod nothing;
 mod path;
 mod query;
 mod request;
@@ -22,9 +24,11 @@ use http::StatusCode;
 use photon_core::{Code, Error};
 use serde::Serialize;
 
+pub use escapes::unescape;
 pub use json::{Json, from_json};
+pub use nothing::{Nothing, refuse_body};
 pub use path::Path;
-pub use query::{Query, from_query};
+pub use query::{Query, from_query, refuse_query};
 pub use request::{Deadline, RequestId};
 
 /// The result of most handlers.

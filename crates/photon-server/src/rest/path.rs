@@ -5,10 +5,10 @@ use http::request::Parts;
 use photon_core::{Code, Error};
 use serde::de::DeserializeOwned;
 
-use super::RestError;
+use super::{RestError, escapes::check_escapes};
 
 /// Path parameters, percent-decoded. What does not parse (an id of another kind, a word where a number
-/// belongs) names nothing that exists: 404. Bytes that are not UTF-8 are 400.
+/// belongs) names nothing that exists: 404. Escapes that are none, or not UTF-8, are 400.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<T>(pub T);
 
@@ -16,6 +16,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = RestError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, RestError> {
+        check_escapes(parts.uri.path(), "path")?;
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(rejection) => Err(explain(rejection).into()),

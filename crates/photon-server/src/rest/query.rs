@@ -1,16 +1,21 @@
 //! Query strings.
 
-use axum::extract::FromRequestParts;
+use axum::{
+    extract::{FromRequestParts, Request},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
 use http::request::Parts;
-use percent_encoding::percent_decode;
 use photon_core::Error;
 use serde::de::DeserializeOwned;
 
-use super::RestError;
+use super::{Nothing, RestError, unescape};
 use crate::fields::{Tree, Unknown, read};
 
 /// The query string read into `T`; what is wrong with it names the parameter. Unlike a lenient form
-/// decoder this one refuses percent escapes that are not UTF-8, and parameters given twice.
+/// decoder this one refuses percent escapes that are none or not UTF-8, and parameters given twice.
+///
+/// Routes without it take no query: put [`refuse_query`] around them.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<T>(pub T);
 
@@ -27,26 +32,30 @@ pub fn from_query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
     let mut entries = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let key = decode(key).ok_or_else(|| {
-            Error::validation(
-                "query",
-                "utf-8",
-                "the query string has a parameter name that is not UTF-8",
-            )
-        })?;
-        let value = decode(value)
-            .ok_or_else(|| Error::validation(&key, "utf-8", format!("{key} is not UTF-8")))?;
+        let key = decode(key, "query")?;
+        let value = decode(value, &key)?;
         entries.push((key, Tree::Untyped(value)));
     }
     read(Tree::Object(entries), Unknown::AsDeclared).map_err(|error| error.into_error("query"))
 }
 
-fn decode(text: &str) -> Option<String> {
+fn decode(text: &str, field: &str) -> Result<String, Error> {
     let spaced = text.replace('+', " ");
-    percent_decode(spaced.as_bytes())
-        .decode_utf8()
-        .ok()
-        .map(std::borrow::Cow::into_owned)
+    unescape(&spaced, field).map(std::borrow::Cow::into_owned)
+}
+
+/// A middleware for routes that take no query: refuses the first parameter by its name, so that a misspelt or
+/// misplaced one is not taken for heeded.
+///
+/// ```ignore
+/// Router::new().route("/jobs", get(jobs)).route_layer(axum::middleware::from_fn(refuse_query))
+/// ```
+pub async fn refuse_query(request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    match from_query::<Nothing>(query) {
+        Ok(Nothing {}) => next.run(request).await,
+        Err(error) => RestError(error).into_response(),
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +106,8 @@ mod tests {
             ("lmit=1", "lmit", "unknown"),
             ("limit=1&limit=2", "limit", "duplicate"),
             ("prefix=%FF", "prefix", "utf-8"),
+            ("prefix=50%", "prefix", "percent-encoding"),
+            ("%zz=1", "query", "percent-encoding"),
             ("%FF=1", "query", "utf-8"),
         ] {
             let error = from_query::<Scan>(query).unwrap_err();

@@ -66,6 +66,8 @@ async fn unknown_grpc_methods_are_unimplemented() {
         .unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["grpc-status"], "12");
+    let text = &response.headers()["grpc-message"];
+    assert_eq!(text, "unknown%20service%20no.such.Service");
 }
 
 #[tokio::test]

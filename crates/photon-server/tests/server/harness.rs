@@ -11,8 +11,9 @@ use axum::{
 };
 use photon_core::Error;
 use photon_server::{
-    Created, Daemon, Data, Json, LimitsConfig, Listen, Mode, Path, Peer, Query, RestResult,
-    Running, TlsConfig,
+    Created, Daemon, Data, Json, LimitsConfig, Listen, Mode, Path, Peer, Query, RestError,
+    RestResult, Running, TlsConfig,
+    rest::{refuse_body, refuse_query},
 };
 use reqwest::{Client, Method, Response};
 use serde::Deserialize;
@@ -135,6 +136,15 @@ fn routes(draining: CancellationToken) -> Router {
         .route("/who", get(who))
         .route("/delete", post(async || Data(json!({"deleted": true}))))
         .route("/stream", get(async move || stream(draining)))
+        .route(
+            "/plain",
+            get(async || Data("plain")).route_layer(axum::middleware::from_fn(refuse_query)),
+        )
+        .route(
+            "/bare",
+            post(async || Data("done")).route_layer(axum::middleware::from_fn(refuse_body)),
+        )
+        .route("/own", get(async || Data("own")).fallback(wrong_method))
 }
 
 async fn put(Path(key): Path<String>, Json(put): Json<Put>) -> RestResult<Value> {
@@ -151,6 +161,11 @@ async fn nothing() -> RestResult<()> {
     Err(Error::not_found("key x")
         .with_source(std::io::Error::other("secret cause"))
         .into())
+}
+
+/// A refusal of a method in a service's own words.
+async fn wrong_method() -> RestError {
+    Error::new(photon_core::Code::METHOD_NOT_ALLOWED, "only GET").into()
 }
 
 async fn panics() -> Data<()> {

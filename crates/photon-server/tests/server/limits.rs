@@ -49,6 +49,70 @@ async fn bodies() {
     );
 }
 
+/// An answer is read by a client that first sends all it has, however much that is: the rest of a refused body is
+/// read and thrown away, or the connection would break under the client's hands.
+#[tokio::test]
+async fn a_refused_body_does_not_break_the_connection() {
+    let service = limited(LimitsConfig {
+        body_bytes: 1000,
+        ..LimitsConfig::default()
+    })
+    .await;
+    // Far more than the sockets' buffers hold.
+    let chunk = format!("{:x}\r\n{}\r\n", 1 << 16, "x".repeat(1 << 16));
+    for (head, status, code) in [
+        (
+            "POST /put/k HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n",
+            413,
+            "PAYLOAD_TOO_LARGE",
+        ),
+        (
+            "POST /put/k HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n",
+            415,
+            "UNSUPPORTED_MEDIA_TYPE",
+        ),
+        (
+            "POST /none HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n",
+            404,
+            "NOT_FOUND",
+        ),
+    ] {
+        let mut stream = TcpStream::connect(service.rest).await.unwrap();
+        let head = format!("{head}connection: close\r\ntransfer-encoding: chunked\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..256 {
+            stream.write_all(chunk.as_bytes()).await.unwrap();
+        }
+        stream.write_all(b"0\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        // Not a reset: the connection ends cleanly.
+        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer))
+            .await
+            .unwrap()
+            .unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["error"]["code"], code);
+    }
+}
+
+#[tokio::test]
+async fn heads() {
+    let service = limited(LimitsConfig::default()).await;
+    let path = format!("/{}", "x".repeat(40_000));
+    error_of(service.get(&path).await, 414, "URI_TOO_LONG").await;
+    let query = format!("/ok?{}", "x".repeat(40_000));
+    error_of(service.get(&query).await, 414, "URI_TOO_LONG").await;
+    let value = "x".repeat(70_000);
+    let headers = [("x-long", value.as_str())];
+    let response = service
+        .send(reqwest::Method::GET, "/ok", &headers, None)
+        .await;
+    error_of(response, 431, "HEADERS_TOO_LARGE").await;
+    assert_eq!(service.get("/ok").await.status(), 200);
+}
+
 #[tokio::test]
 async fn time_of_a_request() {
     let service = limited(LimitsConfig {

@@ -39,6 +39,11 @@ async fn paths_and_methods_that_are_not_there() {
     error_of(service.get("/").await, 404, "NOT_FOUND").await;
     error_of(service.get("/number/twelve").await, 404, "NOT_FOUND").await;
     error_of(service.get("/number/%FF").await, 400, "VALIDATION_ERROR").await;
+    let error = error_of(service.get("/number/%zz").await, 400, "VALIDATION_ERROR").await;
+    assert_eq!(
+        error["details"],
+        json!({"field": "path", "constraint": "percent-encoding"})
+    );
     let response = service.send(Method::DELETE, "/ok", &[], None).await;
     let allow = response.headers()["allow"].to_str().unwrap().to_owned();
     assert!(allow.contains("GET") && allow.contains("HEAD"), "{allow}");
@@ -80,6 +85,15 @@ async fn head_and_options() {
         !response
             .headers()
             .contains_key("access-control-allow-origin")
+    );
+    // Also where a route refuses other methods in its own words.
+    let response = service.send(Method::OPTIONS, "/own", &[], None).await;
+    assert_eq!(response.status(), 204);
+    assert_eq!(response.headers()["allow"], "GET,HEAD");
+    let refused = service.send(Method::DELETE, "/own", &[], None).await;
+    assert_eq!(
+        error_of(refused, 405, "METHOD_NOT_ALLOWED").await["message"],
+        "only GET"
     );
     error_of(
         service.send(Method::OPTIONS, "/none", &[], None).await,
@@ -174,6 +188,56 @@ async fn queries_name_the_parameter() {
         error["details"],
         json!({"field": "limit", "constraint": "type"})
     );
+}
+
+#[tokio::test]
+async fn a_route_without_parameters_refuses_them_by_name() {
+    let service = service().await;
+    assert_eq!(service.get("/plain").await.status(), 200);
+    assert_eq!(service.get("/plain?").await.status(), 200);
+    let error = error_of(
+        service.get("/plain?dry_run=true&b").await,
+        400,
+        "VALIDATION_ERROR",
+    )
+    .await;
+    assert_eq!(
+        error["details"],
+        json!({"field": "dry_run", "constraint": "unknown"})
+    );
+    // What is not there stays so.
+    error_of(service.get("/none?a=b").await, 404, "NOT_FOUND").await;
+    error_of(
+        service.send(Method::DELETE, "/plain?a=b", &[], None).await,
+        405,
+        "METHOD_NOT_ALLOWED",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_route_without_a_body_refuses_its_fields_by_name() {
+    let service = service().await;
+    let bare = service.send(Method::POST, "/bare", &[], None).await;
+    assert_eq!(bare.status(), 200);
+    for nothing in ["", "{}", " { } "] {
+        let response = service.post("/bare", nothing).await;
+        assert_eq!(response.status(), 200, "{nothing:?}");
+    }
+    for (body, field, constraint) in [
+        (r#"{"value":"x","b":1}"#, "value", "unknown"),
+        ("[]", "body", "type"),
+        ("null", "body", "type"),
+        ("{", "body", "json"),
+    ] {
+        let error = error_of(service.post("/bare", body).await, 400, "VALIDATION_ERROR").await;
+        let details = &error["details"];
+        assert_eq!(
+            (&details["field"], &details["constraint"]),
+            (&json!(field), &json!(constraint)),
+            "{body}: {error}"
+        );
+    }
 }
 
 #[tokio::test]

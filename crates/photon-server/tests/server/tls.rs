@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use axum::Router;
-use photon_pki::Authority;
+use photon_pki::{Authority, LeafRequest};
 use photon_server::{Daemon, Listen, Mode, TlsConfig};
 use reqwest::{Certificate, Client, Identity};
 use tempfile::TempDir;
@@ -191,4 +191,19 @@ async fn bad_files_are_named_at_start() {
         let text = format!("{:#}", anyhow::Error::from(error));
         assert!(text.contains(named), "{text}");
     }
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_now_is_found_before_the_start() {
+    use photon_server::listen::{TlsError, check_tls};
+
+    let pki = Pki::new();
+    check_tls(&pki.tls(true)).unwrap();
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 365 * 86_400);
+    let request = LeafRequest::server("server", Vec::new());
+    let expired = pki.authority.issue_at(&request, long_ago).unwrap();
+    expired.save(pki.path(), "server").unwrap();
+    let error = check_tls(&pki.tls(true)).unwrap_err();
+    assert!(matches!(error, TlsError::Expired { .. }), "{error}");
+    assert!(error.to_string().contains("server.crt"), "{error}");
 }

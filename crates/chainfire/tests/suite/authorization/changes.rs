@@ -1,6 +1,9 @@
 //! Rights that change: at once, on connections and streams that are open, over restarts and in snapshots.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use photon_proto::{
     authpb::permission::Type,
@@ -357,6 +360,40 @@ async fn rights_outlive_a_restart_and_tokens_are_asked_for_again() {
             "{}: {verdict:?}",
             door.name
         );
+    }
+    node.stop().await;
+}
+
+/// A token that nobody uses ends, and one that is used does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_ends_when_it_is_not_used() {
+    const TTL: Duration = Duration::from_secs(3);
+    let node = Guarded::start_with(|config| config.limits.token_ttl_seconds = TTL.as_secs()).await;
+    let forgotten = node.login("alice", PASSWORD).await.unwrap();
+    let used = node.login("alice", PASSWORD).await.unwrap();
+    let forgotten = Door::by_token(&node, &forgotten, None);
+    let used = Door::by_token(&node, &used, None);
+    for door in &forgotten {
+        let verdict = door.ask(Ask::Get("/a/1")).await;
+        assert_eq!(verdict, Some(Allowed), "{}", door.name);
+    }
+    let last_use = Instant::now();
+    while last_use.elapsed() < TTL + TTL / 2 {
+        for door in &used {
+            let verdict = door.ask(Ask::Get("/a/1")).await;
+            assert_eq!(verdict, Some(Allowed), "{}", door.name);
+        }
+        tokio::time::sleep(TTL / 30).await;
+    }
+    for door in &forgotten {
+        let verdict = door.ask(Ask::Get("/a/1")).await;
+        assert_eq!(verdict, Some(Nobody), "{}", door.name);
+    }
+    // Whoever logs in again goes on.
+    let again = node.login("alice", PASSWORD).await.unwrap();
+    for door in Door::by_token(&node, &again, None) {
+        let verdict = door.ask(Ask::Get("/a/1")).await;
+        assert_eq!(verdict, Some(Allowed), "{}", door.name);
     }
     node.stop().await;
 }

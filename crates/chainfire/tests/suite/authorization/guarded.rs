@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path};
 
 use chainfire::{
-    config::{Config, PeerTlsFiles},
+    config::{Cluster, Config, PeerTlsFiles},
     offline::{Restore, restore},
     run::{self, Running, Sockets},
 };
@@ -43,6 +43,10 @@ fn read(path: &Path) -> Vec<u8> {
 impl Guarded {
     /// Authentication is off.
     pub(super) async fn open() -> Self {
+        Self::open_with(|_| ()).await
+    }
+
+    async fn open_with(set: impl FnOnce(&mut Config)) -> Self {
         let pki = TestPki::new().unwrap();
         let dir = Scratch::new("guarded").unwrap();
         let mut config = Config::new(dir.path().join("data"));
@@ -68,6 +72,7 @@ impl Guarded {
             ca: peer.authority,
             peer_name: None,
         });
+        set(&mut config);
         let running = run::start(config.clone(), Sockets::default())
             .await
             .unwrap();
@@ -81,7 +86,22 @@ impl Guarded {
 
     /// Authentication is on. `root`; `alice`, who reads `/a/`, reads and writes `/b/`, and writes `/w`.
     pub(super) async fn start() -> Self {
-        let node = Self::open().await;
+        Self::start_with(|_| ()).await
+    }
+
+    /// Another node of the same authority, which waits to be added.
+    pub(super) async fn joining(&self, node_id: u64, set: impl FnOnce(&mut Config)) -> Running {
+        let mut config = self.config.clone();
+        config.node_id = node_id;
+        config.cluster = Cluster::Join;
+        config.data_dir = self.dir.path().join(format!("node-{node_id}"));
+        set(&mut config);
+        run::start(config, Sockets::default()).await.unwrap()
+    }
+
+    /// The same with other settings.
+    pub(super) async fn start_with(set: impl FnOnce(&mut Config)) -> Self {
+        let node = Self::open_with(set).await;
         node.fill().await;
         node.make_users().await;
         node.auth("root")

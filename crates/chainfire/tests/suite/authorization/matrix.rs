@@ -1,12 +1,18 @@
 //! Who may do what, asked at every door.
 
+use std::sync::LazyLock;
+
+use prost_reflect::DescriptorPool;
+use reqwest::StatusCode;
+use serde_json::json;
+
 use super::{
     ask::{
         Ask,
         Verdict::{self, Allowed, Denied, Failed, Nobody},
     },
     doors::Door,
-    guarded::{FOREIGN_LEASE, Guarded},
+    guarded::{FOREIGN_LEASE, Guarded, PASSWORD},
 };
 
 /// Asks at every door that offers it; at least one must.
@@ -75,9 +81,15 @@ async fn a_user_may_what_the_roles_say_at_every_door() {
         (Ask::LeaseKeys(FOREIGN_LEASE), Denied),
         (Ask::Revoke(FOREIGN_LEASE), Denied),
         (Ask::Leases, Allowed),
-        (Ask::MemberList, Allowed),
     ] {
         everywhere(&doors, ask, &expected).await;
+    }
+    // Members are root's at our own doors; etcd's clients look for endpoints in the list, as every user may.
+    for door in &doors {
+        let etcds = door.name.starts_with("etcd") || door.name.starts_with("gateway");
+        let expected = if etcds { Allowed } else { Denied };
+        let verdict = door.ask(Ask::MemberList).await;
+        assert_eq!(verdict, Some(expected), "{}", door.name);
     }
     for ask in ROOTS_OWN {
         everywhere(&doors, ask, &Denied).await;
@@ -231,6 +243,121 @@ async fn before_authentication_is_on_a_certificate_is_all_it_takes() {
     .chain(ROOTS_OWN)
     {
         everywhere(&doors, ask, &Nobody).await;
+    }
+    node.stop().await;
+}
+
+/// Every rpc of the client port but those that stay open, as paths.
+static RPCS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let pool = DescriptorPool::decode(photon_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let served = chainfire::etcd::SERVICES
+        .iter()
+        .chain(&["photon.chainfire.v1.ChainFire"]);
+    let mut paths = vec!["grpc.reflection.v1.ServerReflection/ServerReflectionInfo".to_owned()];
+    for name in served {
+        let service = pool.get_service_by_name(name).unwrap();
+        let methods = service.methods();
+        paths.extend(methods.map(|method| format!("{name}/{}", method.name())));
+    }
+    paths.retain(|path| path != "etcdserverpb.Auth/Authenticate");
+    paths
+});
+
+/// Calls with an empty message; the status if it comes instead of an answer.
+async fn call(
+    http: &reqwest::Client,
+    node: &Guarded,
+    path: &str,
+    token: Option<&str>,
+) -> Option<(u16, String)> {
+    let mut request = http
+        .post(format!("{}/{path}", node.client_url()))
+        .header("Content-Type", "application/grpc")
+        .header("TE", "trailers")
+        .body(vec![0_u8; 5]);
+    if let Some(token) = token {
+        request = request.header("token", token);
+    }
+    let answer = request.send().await.unwrap();
+    let header = |name| Some(answer.headers().get(name)?.to_str().unwrap().to_owned());
+    let status = header("grpc-status")?.parse().unwrap();
+    Some((status, header("grpc-message").unwrap_or_default()))
+}
+
+/// Without a certificate and a token, whether or not the store asks for users.
+#[tokio::test(flavor = "multi_thread")]
+async fn enforce_mode_answers_no_stranger() {
+    for node in [Guarded::open().await, Guarded::start().await] {
+        let http = node.http(None);
+        assert!(RPCS.len() > 50, "{RPCS:?}");
+        for path in RPCS.iter() {
+            let expected = if path.starts_with("photon.") {
+                (
+                    16,
+                    "a%20client%20certificate%20or%20a%20token%20is%20needed",
+                )
+            } else {
+                (3, "etcdserver:%20user%20name%20is%20empty")
+            };
+            let refused = call(&http, &node, path, None).await;
+            let refused = refused.as_ref().map(|(code, text)| (*code, text.as_str()));
+            assert_eq!(refused, Some(expected), "{path}");
+        }
+        for path in ["maintenance/status", "maintenance/downgrade", "auth/status"] {
+            let url = format!("{}/v3/{path}", node.client_url());
+            let answer = http.post(url).json(&json!({})).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path}");
+            let body: serde_json::Value = answer.json().await.unwrap();
+            assert_eq!(body["message"], "etcdserver: user name is empty", "{path}");
+        }
+        let get = async |path: &str| {
+            let url = format!("{}{path}", node.client_url());
+            http.get(url).send().await.unwrap().status()
+        };
+        assert_eq!(get("/metrics").await, StatusCode::UNAUTHORIZED);
+        for path in ["/health", "/livez", "/readyz", "/version"] {
+            assert_eq!(get(path).await, StatusCode::OK, "{path}");
+        }
+        assert_eq!(
+            call(&http, &node, "grpc.health.v1.Health/Check", None).await,
+            None
+        );
+        let login = node.login("nobody", "x").await.unwrap_err();
+        assert!(!login.message().contains("is empty"), "{login}");
+        node.stop().await;
+    }
+}
+
+/// What needs no right needs one of the two, and either will do.
+#[tokio::test(flavor = "multi_thread")]
+async fn enforce_mode_takes_a_certificate_or_a_token() {
+    let node = Guarded::start().await;
+    let token = node.login("alice", PASSWORD).await.unwrap();
+    for (who, token, welcome) in [
+        (Some("mallory"), None, true),
+        (None, Some(token.as_str()), true),
+        (None, Some("abcdefghijklmnop.3"), false),
+    ] {
+        let http = node.http(who);
+        for path in [
+            "etcdserverpb.Maintenance/Status",
+            "photon.chainfire.v1.ChainFire/Status",
+        ] {
+            let refused = call(&http, &node, path, token).await;
+            assert_eq!(refused.is_none(), welcome, "{who:?}: {path}: {refused:?}");
+        }
+        let token = token.unwrap_or_default();
+        let with_token = |request: reqwest::RequestBuilder| match token {
+            "" => request,
+            token => request.header("Authorization", token),
+        };
+        let metrics = http.get(format!("{}/metrics", node.client_url()));
+        let metrics = with_token(metrics).send().await.unwrap();
+        assert_eq!(metrics.status().is_success(), welcome, "{who:?}");
+        let status = format!("{}/v3/maintenance/status", node.client_url());
+        let status = with_token(http.post(status).json(&json!({})));
+        let status = status.send().await.unwrap();
+        assert_eq!(status.status().is_success(), welcome, "{who:?}");
     }
     node.stop().await;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chainfire::config::GROUP;
 use photon_raft::{Error, PeerTls, identify};
 use photon_testkit::{TestPki, pki::Files};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::guarded::Guarded;
@@ -51,5 +52,34 @@ async fn only_a_members_certificate_opens_the_peer_port() {
     }
     // Refusing them disturbed nothing.
     assert_eq!(knock(&node, Some(tls(&member, None))).await.unwrap(), 1);
+    node.stop().await;
+}
+
+/// A node in enforce mode tells who it is only to those who show a certificate, and the others show their peers'.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_is_added_by_its_client_port_with_the_peers_certificate() {
+    let node = Guarded::open().await;
+    let deaf = |config: &mut chainfire::config::Config| {
+        config.grpc.tls.as_mut().unwrap().client_ca = None;
+    };
+    let deaf = node.joining(2, deaf).await;
+    let good = node.joining(3, |_| ()).await;
+    let add = async |node_id: u64, other: &chainfire::run::Running| {
+        let url = format!("{}/api/v1/cluster/members", node.rest_url());
+        let body = json!({ "node_id": node_id, "address": other.grpc_address().to_string() });
+        let add = node.http(Some("root")).post(url).json(&body);
+        let answer = add.send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.json::<Value>().await.unwrap())
+    };
+    let (status, refused) = add(2, &deaf).await;
+    let message = refused["error"]["message"].as_str().unwrap_or_default();
+    assert_eq!(status, 409, "{refused}");
+    assert!(message.contains("client_ca"), "{refused}");
+    let (status, added) = add(3, &good).await;
+    assert_eq!(status, 201, "{added}");
+    for other in [deaf, good] {
+        other.stop().await;
+    }
     node.stop().await;
 }

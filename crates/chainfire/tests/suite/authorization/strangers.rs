@@ -32,13 +32,15 @@ async fn a_strange_token_is_refused_at_every_door_even_over_a_good_certificate()
     for token in STRANGE_TOKENS {
         for shown in [None, Some("root")] {
             for door in Door::by_token(&node, token, shown) {
-                let verdict = door.ask(Ask::Get("/a/1")).await;
-                assert_eq!(
-                    verdict,
-                    Some(Nobody),
-                    "{}: {token} over {shown:?}",
-                    door.name
-                );
+                for ask in [Ask::Get("/a/1"), Ask::Watch("/a/")] {
+                    let verdict = door.ask(ask).await;
+                    assert_eq!(
+                        verdict,
+                        Some(Nobody),
+                        "{}: {ask:?} with {token} over {shown:?}",
+                        door.name
+                    );
+                }
             }
         }
     }

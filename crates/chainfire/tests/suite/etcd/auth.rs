@@ -1,7 +1,14 @@
 //! Users, roles and tokens over `etcd-client`.
 
 use etcd_client::{Client, ConnectOptions, GetOptions, Permission, WatchOptions};
-use tonic::Code;
+use photon_proto::etcdserverpb::{
+    AuthenticateRequest, MemberUpdateRequest, WatchCreateRequest, WatchRequest,
+    auth_client::AuthClient, cluster_client::ClusterClient, watch_client::WatchClient,
+    watch_request::RequestUnion,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request};
 
 use super::{node::Node, refused, soon};
 
@@ -120,6 +127,67 @@ async fn strangers_and_bad_credentials() {
         (error.code(), error.message()),
         (Code::Unauthenticated, "etcdserver: invalid auth token")
     );
+    node.stop().await;
+}
+
+/// The stream lives on: what is asked for on it with the same token may hold again.
+#[tokio::test]
+async fn a_token_that_does_not_hold_refuses_a_watch_and_not_its_stream() {
+    let node = Node::start().await;
+    let mut root = guarded(&node).await;
+    let (say, requests) = mpsc::channel(8);
+    let create = WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
+            key: "open/".into(),
+            ..WatchCreateRequest::default()
+        })),
+    };
+    let mut request = Request::new(ReceiverStream::new(requests));
+    let token = "abcdefghijklmnop.999999".parse().unwrap();
+    request.metadata_mut().insert("token", token);
+    say.send(create.clone()).await.unwrap();
+    let mut client = WatchClient::new(node.channel().await);
+    let mut answers = client.watch(request).await.unwrap().into_inner();
+    say.send(create.clone()).await.unwrap();
+    for _ in 0..2 {
+        let refused = soon("a refusal", answers.message()).await.unwrap().unwrap();
+        assert!(refused.created && refused.canceled, "{refused:?}");
+        assert_eq!(
+            refused.cancel_reason,
+            "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"
+        );
+    }
+    root.auth_disable().await.unwrap();
+    say.send(create).await.unwrap();
+    let created = soon("a watch", answers.message()).await.unwrap().unwrap();
+    assert!(created.created && !created.canceled, "{created:?}");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn rights_come_before_the_urls_of_a_member_update() {
+    let node = Node::start().await;
+    let _root = guarded(&node).await;
+    for (name, password, expected) in [
+        ("ann", "pw", Code::PermissionDenied),
+        ("root", "secret", Code::InvalidArgument),
+    ] {
+        let login = AuthenticateRequest {
+            name: name.to_owned(),
+            password: password.to_owned(),
+        };
+        let mut auth = AuthClient::new(node.channel().await);
+        let token = auth.authenticate(login).await.unwrap().into_inner().token;
+        let mut request = Request::new(MemberUpdateRequest {
+            id: 1,
+            ..MemberUpdateRequest::default()
+        });
+        let token = token.parse().unwrap();
+        request.metadata_mut().insert("token", token);
+        let mut cluster = ClusterClient::new(node.channel().await);
+        let refused = cluster.member_update(request).await.unwrap_err();
+        assert_eq!(refused.code(), expected, "{name}: {refused}");
+    }
     node.stop().await;
 }
 

@@ -73,3 +73,27 @@ async fn grpc_and_http_share_the_port() {
     assert_eq!(downgrade.code(), tonic::Code::Unimplemented);
     node.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_not_there_is_named_as_grpc_go_does() {
+    let node = Node::start().await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (path, text) in [
+        (
+            "/etcdserverpb.KV/Foo",
+            "unknown%20method%20Foo%20for%20service%20etcdserverpb.KV",
+        ),
+        (
+            "/photon.chainfire.v1.ChainFire/Foo",
+            "unknown%20method%20Foo%20for%20service%20photon.chainfire.v1.ChainFire",
+        ),
+        ("/foo.KV/Range", "unknown%20service%20foo.KV"),
+    ] {
+        let call = http.post(node.url(path));
+        let call = call.header("Content-Type", "application/grpc");
+        let answer = call.body(vec![0_u8; 5]).send().await.unwrap();
+        assert_eq!(answer.headers()["grpc-status"], "12", "{path}");
+        assert_eq!(answer.headers()["grpc-message"], text, "{path}");
+    }
+    node.stop().await;
+}

@@ -90,12 +90,15 @@ impl Etcd {
 pub(super) fn canceled(canceled: bool, reason: &str) -> Verdict {
     const DENIED: &str = "rpc error: code = PermissionDenied desc = ";
     const NOBODY: &str = "rpc error: code = InvalidArgument desc = ";
+    const NO_TOKEN: &str = "rpc error: code = Unauthenticated desc = ";
     if !canceled {
         Verdict::Allowed
     } else if let Some(text) = reason.strip_prefix(DENIED) {
         Verdict::of_etcd(Code::PermissionDenied, text)
     } else if let Some(text) = reason.strip_prefix(NOBODY) {
         Verdict::of_etcd(Code::InvalidArgument, text)
+    } else if let Some(text) = reason.strip_prefix(NO_TOKEN) {
+        Verdict::of_etcd(Code::Unauthenticated, text)
     } else {
         Verdict::Failed(reason.to_owned())
     }
