@@ -54,7 +54,8 @@ pub struct Size {
     pub total: i64,
     /// Of those, what is not garbage.
     pub in_use: i64,
-    /// Keys, values and history before compression: what the quota is compared with.
+    /// Keys, values and history before compression: what the quota is compared with. A present value is there twice,
+    /// in the history and as what is there now.
     pub live: i64,
 }
 

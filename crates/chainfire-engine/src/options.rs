@@ -11,7 +11,8 @@ pub struct Options {
     pub block_cache_bytes: usize,
     /// All memtables together in bytes.
     pub memtable_bytes: usize,
-    /// When live data passes this many bytes the member raises the NOSPACE alarm; 0 or less: no quota.
+    /// When [`Size::live`](crate::Size::live) passes this many bytes the member raises the NOSPACE alarm; 0 or less: no
+    /// quota.
     pub quota_bytes: i64,
     /// The most operations a transaction may have.
     pub max_txn_ops: usize,

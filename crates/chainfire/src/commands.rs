@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use chainfire::{
-    config::Config,
+    config::{Config, check_advertised},
     offline::{self, BUMP, Founded, Login, Restore, Save},
 };
 use clap::{Args, Subcommand};
@@ -153,6 +153,14 @@ impl RestoreArgs {
         config.validate()?;
         let grpc = config.advertised_grpc(config.grpc.address);
         let peer = config.advertised_peer(config.peer.address);
+        for (flag, address) in [
+            ("--peer-address", &self.peer_address),
+            ("--client-address", &self.client_address),
+        ] {
+            if let Some(address) = address {
+                check_advertised(flag, address)?;
+            }
+        }
         let plan = Restore {
             member: Member {
                 node_id: config.node_id,

@@ -4,7 +4,7 @@
 
 use std::{
     borrow::Cow,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -16,6 +16,7 @@ use photon_raft::{NodeId, PeerTls};
 use photon_server::{
     ServiceConfig,
     config::{ConfigError, LimitsConfig, LogConfig, Mode, TlsConfig},
+    listen::TlsError,
 };
 use serde::Deserialize;
 
@@ -65,7 +66,8 @@ pub struct Config {
     /// Memory.
     #[serde(default)]
     pub cache: Cache,
-    /// Bytes of live data after which writes are refused; 0: no quota. Default 64 GiB.
+    /// Bytes of keys, values and history after which writes are refused; a present value counts twice, because it is
+    /// stored twice. 0: no quota. Default 64 GiB.
     #[serde(default = "default_quota")]
     pub quota_bytes: u64,
     /// Hours of history kept; 0 keeps all of it until a client compacts. Default 24.
@@ -251,7 +253,8 @@ impl Default for Limits {
 pub struct Raft {
     /// Milliseconds between heartbeats of the leader. Default 100.
     pub heartbeat_ms: u64,
-    /// Milliseconds without a heartbeat after which a member stands for election, on average. Default 1000.
+    /// Milliseconds without a heartbeat after which a member stands for election: from 1.1 to 1.4 times as many, at
+    /// random. Default 1000.
     pub election_timeout_ms: u64,
     /// Log entries after which the store is flushed and the log cut. Default 100,000.
     pub snapshot_every: u64,
@@ -302,6 +305,8 @@ pub struct Invalid {
     pub problem: String,
 }
 
+const NO_DATA_DIR: &str = "is required, here or as --data-dir";
+
 fn invalid(field: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> Invalid {
     Invalid {
         field: field.into(),
@@ -337,7 +342,7 @@ impl Config {
     /// The first setting that cannot be.
     pub fn validate(&self) -> Result<(), Invalid> {
         if self.data_dir.as_os_str().is_empty() {
-            return Err(invalid("data_dir", "is required, here or as --data-dir"));
+            return Err(invalid("data_dir", NO_DATA_DIR));
         }
         self.validate_values()
     }
@@ -405,11 +410,15 @@ impl Config {
                     ),
                 ));
             }
-            if address.ip().is_unspecified() && advertise.is_none() {
-                return Err(invalid(
-                    advertise_field,
-                    format!("is required because {address} is no address others can reach"),
-                ));
+            match advertise {
+                Some(advertise) => check_advertised(advertise_field, advertise)?,
+                None if address.ip().is_unspecified() => {
+                    return Err(invalid(
+                        advertise_field,
+                        format!("is required because {address} is no address others can reach"),
+                    ));
+                }
+                None => {}
             }
         }
         let clash = |(field, other, one, two): (_, &str, SocketAddr, SocketAddr)| {
@@ -441,10 +450,10 @@ impl Config {
         Ok(())
     }
 
-    /// Looks at what the settings name: certificates and the data directory. Changes nothing.
+    /// Looks at what the settings name: certificates and the data directory. Leaves nothing behind.
     ///
     /// # Errors
-    /// The first thing a start would fail with.
+    /// The first thing that a start would fail with, or that callers and other members would refuse.
     pub fn check(&self) -> Result<(), Invalid> {
         for (field, listener) in [("rest.tls", &self.rest), ("grpc.tls", &self.grpc)] {
             if let Some(tls) = &listener.tls {
@@ -455,7 +464,7 @@ impl Config {
         self.check_peer_tls()
             .map_err(|problem| invalid("peer.tls", problem))?;
         if self.data_dir.as_os_str().is_empty() {
-            return Ok(());
+            return Err(invalid("data_dir", NO_DATA_DIR));
         }
         check_data_dir(&self.data_dir).map_err(|problem| invalid("data_dir", problem))
     }
@@ -469,8 +478,13 @@ impl Config {
         };
         tls.check()
             .map_err(|error| format!("{error} ({} and beside it)", files.certificate.display()))?;
-        photon_server::listen::check_validity(&files.certificate)
-            .map_err(|error| in_one_line(&error))
+        let name = files.peer_name.as_deref();
+        photon_server::listen::check_member(&files.certificate, &files.ca, name).map_err(|error| {
+            match error {
+                TlsError::Name { .. } => format!("peer_name: {}", in_one_line(&error)),
+                error => in_one_line(&error),
+            }
+        })
     }
 
     /// The name for people.
@@ -538,8 +552,10 @@ impl Config {
             name: self.display_name(),
             advertise_client: vec![self.advertised_grpc(grpc)],
             heartbeat: Duration::from_millis(self.raft.heartbeat_ms),
-            election_min: Duration::from_millis(election * 6 / 10),
-            election_max: Duration::from_millis(election * 12 / 10),
+            // A voter gives its vote to nobody for election_max after the leader's last word, and stands itself
+            // election_min to election_max later: 1.1 to 1.4 timeouts in all.
+            election_min: Duration::from_millis(election * 4 / 10),
+            election_max: Duration::from_millis(election * 7 / 10),
             snapshot_every: self.raft.snapshot_every,
             keep_entries: self.raft.keep_entries,
             log_cache_bytes: self.raft.log_cache_mib << 20,
@@ -588,6 +604,49 @@ impl Config {
     }
 }
 
+/// Refuses an address that others could not call: it has to be `host:port`, of a host that is one.
+///
+/// # Errors
+/// What it has to be, under the name of its setting.
+pub fn check_advertised(field: &'static str, address: &str) -> Result<(), Invalid> {
+    if !is_host_and_port(address) {
+        return Err(invalid(
+            field,
+            format!("must be host:port, without a scheme, not {address:?}"),
+        ));
+    }
+    let unspecified = address
+        .parse()
+        .is_ok_and(|address: SocketAddr| address.ip().is_unspecified());
+    if unspecified {
+        return Err(invalid(
+            field,
+            format!("{address} is no address others can reach"),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether this could be called: a name or an address, IPv6 in brackets, and a port that is not 0.
+pub(crate) fn is_host_and_port(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return false;
+    };
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let good_host = match bracketed {
+        Some(host) => host.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            !host.is_empty() && host.chars().all(named)
+        }
+    };
+    good_host
+        && port.bytes().all(|digit| digit.is_ascii_digit())
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
 /// Whether this user could start a node in the directory, which may not be there yet. Another user's is refused also
 /// where its permissions allow it: what this one writes there the other could not read again.
 fn check_data_dir(path: &Path) -> Result<(), String> {
@@ -611,7 +670,16 @@ fn check_data_dir(path: &Path) -> Result<(), String> {
             "{shown} cannot be written to by this user: {}",
             error.desc()
         )
-    })
+    })?;
+    takes_files(there).map_err(|error| format!("nothing can be made in {shown}: {error}"))
+}
+
+/// Makes something there and takes it away: permissions do not tell whether a file system takes files, as `/proc`.
+fn takes_files(dir: &Path) -> std::io::Result<()> {
+    // Named like the lock, because this may be the data directory of a node that begins in this moment.
+    let probe = dir.join(format!("LOCK.check-{}", std::process::id()));
+    std::fs::create_dir(&probe)?;
+    std::fs::remove_dir(&probe)
 }
 
 impl ServiceConfig for Config {
@@ -704,6 +772,25 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_leader_is_replaced_soon_and_not_for_a_hiccup() {
+        let address: SocketAddr = loopback(1);
+        for (heartbeat_ms, election_timeout_ms) in [(100, 1000), (1, 5), (3, 15), (500, 5000)] {
+            let mut config = Config::new("/x");
+            config.raft.heartbeat_ms = heartbeat_ms;
+            config.raft.election_timeout_ms = election_timeout_ms;
+            config.validate().unwrap();
+            let raft = config.raft_config(address, address);
+            let timeout = Duration::from_millis(election_timeout_ms);
+            // What photon-raft makes of them: nobody stands earlier, and everybody has by then.
+            let (first, last) = (raft.election_max + raft.election_min, raft.election_max * 2);
+            assert!(first >= timeout && last <= timeout * 3 / 2, "{raft:?}");
+            // It refuses what is closer.
+            assert!(raft.election_min > raft.heartbeat && raft.election_max >= raft.heartbeat * 3);
+            assert!(raft.election_min < raft.election_max);
+        }
+    }
+
+    #[test]
     fn dev_mode_stays_on_loopback() {
         let error = read("data_dir = \"/x\"\n[rest]\naddress = \"10.0.0.1:8081\"").unwrap_err();
         assert!(
@@ -734,6 +821,20 @@ mod tests {
             ("[log]\nlevel = \"info,openraft=loud\"", "log.level"),
             ("[peer]\naddress = \"127.0.0.1:50051\"", "peer.address"),
             ("[grpc]\naddress = \"127.0.0.1:8081\"", "grpc.address"),
+            ("[peer]\nadvertise = \"nonsense\"", "peer.advertise"),
+            ("[peer]\nadvertise = \"https://a:1\"", "peer.advertise"),
+            ("[peer]\nadvertise = \"a:0\"", "peer.advertise"),
+            ("[peer]\nadvertise = \"a b:1\"", "peer.advertise"),
+            ("[peer]\nadvertise = \"0.0.0.0:2380\"", "peer.advertise"),
+            ("[peer]\nadvertise = \"[::]:2380\"", "peer.advertise"),
+            (
+                "[grpc]\naddress = \"127.0.0.1:1\"\nadvertise = \"nonsense\"",
+                "grpc.advertise",
+            ),
+            (
+                "[rest]\naddress = \"127.0.0.1:1\"\nadvertise = \"\"",
+                "rest.advertise",
+            ),
         ] {
             let error = read(&format!("data_dir = \"/x\"\n{text}")).unwrap_err();
             assert!(error.contains(field), "{text}: {error}");
@@ -777,6 +878,76 @@ mod tests {
             let error = Config::new(&path).check().unwrap_err();
             assert_eq!(error.field, "data_dir", "{}: {error}", path.display());
         }
+        assert_eq!(
+            std::fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "the check leaves nothing behind"
+        );
+        // Permissions alone would let root.
+        let error = Config::new("/proc/x").check().unwrap_err();
+        assert_eq!(error.field, "data_dir", "{error}");
+    }
+
+    #[test]
+    fn a_configuration_without_a_data_directory_is_not_good() {
+        // It loads, because the command line may still give one.
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"# nothing\n").unwrap();
+        let config: Config =
+            photon_server::config::load_from(Some(file.path()), "NONE", []).unwrap();
+        ServiceConfig::validate(&config).unwrap();
+        let error = ServiceConfig::check(&config).unwrap_err().to_string();
+        assert!(error.contains("data_dir: is required"), "{error}");
+    }
+
+    #[test]
+    fn addresses_that_can_be_called_are_taken() {
+        for good in [
+            "a:1",
+            "10.0.0.1:2380",
+            "[fe80::1]:2380",
+            "node-1.example:65535",
+        ] {
+            check_advertised("peer.advertise", good).unwrap();
+        }
+    }
+
+    /// What is there, can be read and belongs together, and still does not do for what it is named for.
+    #[test]
+    fn certificates_for_something_else_are_found() {
+        let pki = photon_testkit::pki::TestPki::new().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (server, client) = (pki.server("s", &[]).unwrap(), pki.client("root").unwrap());
+        let member = pki.peer("node-1", &[]).unwrap();
+        let as_peer = |files: &photon_testkit::pki::Files, peer_name: Option<&str>| {
+            let mut config = Config::new(dir.path());
+            config.peer.tls = Some(PeerTlsFiles {
+                certificate: files.certificate.clone(),
+                key: files.key.clone(),
+                ca: files.authority.clone(),
+                peer_name: peer_name.map(str::to_owned),
+            });
+            config.check()
+        };
+        as_peer(&member, None).unwrap();
+        as_peer(&member, Some("localhost")).unwrap();
+        for files in [&server, &client] {
+            let error = as_peer(files, None).unwrap_err();
+            assert_eq!(error.field, "peer.tls");
+            assert!(error.problem.contains("extended key usage"), "{error}");
+        }
+        let error = as_peer(&member, Some("peer.chainfire")).unwrap_err();
+        assert!(error.problem.contains("peer_name"), "{error}");
+        let mut config = Config::new(dir.path());
+        config.rest.tls = Some(TlsConfig {
+            certificate: client.certificate,
+            key: client.key,
+            client_ca: None,
+            require_client_certificate: false,
+        });
+        let error = config.check().unwrap_err();
+        assert_eq!(error.field, "rest.tls");
+        assert!(error.problem.contains("serverAuth"), "{error}");
     }
 
     /// Files of a node, by an authority of their own.

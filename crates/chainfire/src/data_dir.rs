@@ -1,13 +1,16 @@
-//! The data directory: one process at a time, one format.
+//! The data directory: one process at a time, one format, one owner.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, lchown},
     path::{Path, PathBuf},
 };
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    unistd::geteuid,
+};
 
 /// The layout this build reads and writes.
 pub(crate) const FORMAT: &str = "chainfire 1";
@@ -177,7 +180,21 @@ impl DataDir {
     /// The disk refuses.
     pub fn begin(&self, advice: &str) -> Result<(), DataDirError> {
         let marker = self.path.join(UNFINISHED);
-        write_whole(&self.path, &marker, advice).map_err(io_at(&marker))
+        write_whole(&self.path, &marker, advice).map_err(io_at(&marker))?;
+        self.keep_owner()
+    }
+
+    /// Gives everything in here to whom the directory belongs. What root makes in a service's directory the service
+    /// could not open. Does nothing for other users, who cannot give files away and make none but their own.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn keep_owner(&self) -> Result<(), DataDirError> {
+        if !geteuid().is_root() {
+            return Ok(());
+        }
+        let owner = fs::metadata(&self.path).map_err(io_at(&self.path))?;
+        give_to(&self.path, owner.uid(), owner.gid())
     }
 
     /// What was begun is done: a node may start here.
@@ -189,6 +206,7 @@ impl DataDir {
         if !format.exists() {
             write_whole(&self.path, &format, FORMAT).map_err(io_at(&format))?;
         }
+        self.keep_owner()?;
         let marker = self.path.join(UNFINISHED);
         fs::remove_file(&marker)
             .and_then(|()| File::open(&self.path)?.sync_all())
@@ -199,6 +217,21 @@ impl DataDir {
 fn io_at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
     let path = path.to_owned();
     move |source| DataDirError::Io { path, source }
+}
+
+/// All that is below `dir`, links themselves and not what they lead to.
+fn give_to(dir: &Path, uid: u32, gid: u32) -> Result<(), DataDirError> {
+    for entry in fs::read_dir(dir).map_err(io_at(dir))? {
+        let path = entry.map_err(io_at(dir))?.path();
+        let metadata = fs::symlink_metadata(&path).map_err(io_at(&path))?;
+        if (metadata.uid(), metadata.gid()) != (uid, gid) {
+            lchown(&path, Some(uid), Some(gid)).map_err(io_at(&path))?;
+        }
+        if metadata.is_dir() {
+            give_to(&path, uid, gid)?;
+        }
+    }
+    Ok(())
 }
 
 fn create(path: &Path) -> Result<(), DataDirError> {
@@ -310,6 +343,7 @@ mod tests {
         drop(DataDir::open(dir.path()).unwrap());
         assert!(!dir.path().join("outgoing").exists());
     }
+
     #[test]
     fn what_is_unfinished_does_not_start_and_says_why() {
         let dir = tempfile::tempdir().unwrap();

@@ -24,7 +24,7 @@ use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::{Addresses, App, LeaderDesk, Machine, RECOVERING, REMOVED},
+    app::{Addresses, App, LeaderDesk, Machine, OUT_OF_SPACE, RECOVERING, REMOVED},
     config::{Cluster, Config, Listener},
     data_dir::DataDir,
     etcd, gateway, native, rest,
@@ -195,10 +195,13 @@ fn listen(
     let config = app.config();
     let on = |socket, listener: &Listener| Listen::bound(socket, listener.tls.clone());
     let metrics = daemon.metrics();
-    let reflection = photon_server::grpc::reflection(&[photon_proto::FILE_DESCRIPTOR_SET])?;
+    let described = [photon_proto::FILE_DESCRIPTOR_SET];
+    let reflection = photon_server::grpc::reflection(&described)?;
+    let older = photon_server::grpc::reflection_v1alpha(&described)?;
     let routes = etcd::grpc(app)
         .add_service(native::service(Arc::clone(app)))
-        .add_service(etcd::Gate::before(reflection, app, etcd::refuse));
+        .add_service(etcd::Gate::before(reflection, app, etcd::refuse))
+        .add_service(etcd::Gate::before(older, app, etcd::refuse));
     let http = etcd::http(app)
         .merge(scrape(metrics, app))
         .merge(gateway::router(app, &daemon)?);
@@ -239,6 +242,9 @@ fn readiness(
                 Readiness::NotReady(RECOVERING.to_owned())
             } else if !app.is_led() {
                 Readiness::NotReady("no leader with a quorum is known".to_owned())
+            } else if app.out_of_space() {
+                // Reads, deletes and compaction go on, and no other member would serve better.
+                Readiness::ReadyBut(OUT_OF_SPACE.to_owned())
             } else {
                 Readiness::Ready
             }

@@ -53,11 +53,13 @@ pub struct Config {
     pub advertise_client: Vec<String>,
     /// Interval of the leader's heartbeats. Default 100 ms.
     pub heartbeat: Duration,
-    /// Shortest time without a leader after which a voter asks for votes. Default 400 ms.
+    /// Shortest time without a leader after which a voter asks for votes; counted from `election_max` after the
+    /// leader's last word. Default 400 ms.
     pub election_min: Duration,
     /// Longest such time; also how long a leader may go unconfirmed before it refuses proposals, and
-    /// how long after a leader's last word a voter gives its vote to nobody else. A lost leader is
-    /// replaced within `2 * election_max` plus two round trips. Default 700 ms.
+    /// how long after a leader's last word a voter gives its vote to nobody else. So nobody stands for election
+    /// before `election_max + election_min`, and a lost leader is replaced within `2 * election_max` plus two round
+    /// trips, unless two stand at the same moment. Default 700 ms.
     pub election_max: Duration,
     /// Entries after which the state machine is flushed and the log purged. Default 100,000.
     pub snapshot_every: u64,
@@ -119,8 +121,12 @@ impl Config {
         if self.advertise_peer.is_empty() {
             return fail("advertise_peer is required");
         }
-        if self.heartbeat.is_zero() || self.heartbeat * 3 > self.election_min {
-            return fail("election_min must be at least three heartbeats");
+        if self.heartbeat.is_zero() || self.heartbeat >= self.election_min {
+            return fail("election_min must exceed a heartbeat, which is not 0");
+        }
+        // A voter waits for election_max before it begins to count.
+        if self.heartbeat * 3 > self.election_max {
+            return fail("election_max must be at least three heartbeats");
         }
         if self.election_min >= self.election_max {
             return fail("election_max must exceed election_min");

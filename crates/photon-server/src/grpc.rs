@@ -171,7 +171,7 @@ fn too_large(status: &Status) -> Option<String> {
     ))
 }
 
-/// The reflection service (v1) over encoded file descriptor sets.
+/// The reflection services (v1, and v1alpha for older clients) over encoded file descriptor sets.
 pub(crate) fn with_reflection(
     routes: Routes,
     descriptors: &[&'static [u8]],
@@ -179,36 +179,71 @@ pub(crate) fn with_reflection(
     if descriptors.is_empty() {
         return Ok(routes);
     }
-    Ok(routes.add_service(reflection(descriptors)?))
+    Ok(routes
+        .add_service(reflection(descriptors)?)
+        .add_service(reflection_v1alpha(descriptors)?))
 }
 
 /// The reflection service (v1) by itself, for daemons that put something before it.
 ///
 /// # Errors
 /// Descriptors that cannot be read.
-pub fn reflection(
+pub fn reflection(descriptors: &[&'static [u8]]) -> Result<impl GrpcService + use<>, Error> {
+    let service = reflected(descriptors).build_v1();
+    service.map(GoWords).map_err(Error::internal)
+}
+
+/// The same under its older name, which clients ask for that do not know the newer one.
+///
+/// # Errors
+/// Descriptors that cannot be read.
+pub fn reflection_v1alpha(
     descriptors: &[&'static [u8]],
-) -> Result<
-    impl NamedService
+) -> Result<impl GrpcService + use<>, Error> {
+    let service = reflected(descriptors).build_v1alpha();
+    service.map(GoWords).map_err(Error::internal)
+}
+
+/// What both names show: the services of `descriptors`, health, and each other.
+fn reflected<'a>(descriptors: &[&'static [u8]]) -> tonic_reflection::server::Builder<'a> {
+    let own: [&'static [u8]; 3] = [
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ];
+    own.iter().chain(descriptors).fold(
+        tonic_reflection::server::Builder::configure().include_reflection_service(false),
+        |builder, set| builder.register_encoded_file_descriptor_set(set),
+    )
+}
+
+/// What [`Routes`] take.
+pub trait GrpcService:
+    NamedService
     + Service<
         http::Request<tonic::body::Body>,
         Response = Answer,
         Error = Infallible,
         Future: Send + 'static,
-    >
-    + Clone
+    > + Clone
     + Send
     + Sync
     + 'static
-    + use<>,
-    Error,
-> {
-    let mut builder = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-    for set in descriptors {
-        builder = builder.register_encoded_file_descriptor_set(set);
-    }
-    builder.build_v1().map(GoWords).map_err(Error::internal)
+{
+}
+
+impl<S> GrpcService for S where
+    S: NamedService
+        + Service<
+            http::Request<tonic::body::Body>,
+            Response = Answer,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Clone
+        + Send
+        + Sync
+        + 'static
+{
 }
 
 /// Keeps `grpc.health.v1` in step with the process. Ends with the drain: whoever watches is told
@@ -220,7 +255,7 @@ pub(crate) async fn follow_health(
     loop {
         let now = phase.borrow_and_update().clone();
         let serving = match now {
-            Phase::Ready => ServingStatus::Serving,
+            Phase::Ready(_) => ServingStatus::Serving,
             Phase::Starting | Phase::NotReady(_) | Phase::Draining => ServingStatus::NotServing,
         };
         reporter.set_service_status("", serving).await;

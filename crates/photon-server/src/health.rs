@@ -21,6 +21,8 @@ use crate::rest::{Data, data_with_status};
 pub enum Readiness {
     /// It can.
     Ready,
+    /// It can, and something waits for an operator: one short phrase.
+    ReadyBut(String),
     /// It cannot, and why: one short phrase for an operator.
     NotReady(String),
 }
@@ -35,7 +37,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Starting,
-    Ready,
+    /// With what an operator should know.
+    Ready(Option<String>),
     NotReady(String),
     Draining,
 }
@@ -90,7 +93,8 @@ impl Health {
             },
         };
         let next = match found {
-            Readiness::Ready => Phase::Ready,
+            Readiness::Ready => Phase::Ready(None),
+            Readiness::ReadyBut(reason) => Phase::Ready(Some(reason)),
             Readiness::NotReady(reason) => Phase::NotReady(reason),
         };
         self.state.send_if_modified(|state| {
@@ -129,7 +133,7 @@ async fn health(State(health): State<Health>) -> Response {
     health.refresh().await;
     let state = health.state.borrow().clone();
     let (code, status, reason) = match &state {
-        Phase::Ready => (StatusCode::OK, "healthy", None),
+        Phase::Ready(reason) => (StatusCode::OK, "healthy", reason.as_deref()),
         Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", None),
         Phase::NotReady(reason) => (
             StatusCode::SERVICE_UNAVAILABLE,

@@ -27,8 +27,8 @@ pub trait ServiceConfig: DeserializeOwned {
     fn log(&self) -> &LogConfig;
     /// What the types cannot say: values that do not go together. Looks at nothing but the configuration.
     fn validate(&self) -> Result<(), ConfigError>;
-    /// What `--check` looks at besides: files and directories that are named, and would be found bad at the start.
-    /// Changes nothing.
+    /// What `--check` looks at besides: files and directories that are named, and would be found bad at the start or
+    /// by whoever calls. Leaves nothing behind.
     fn check(&self) -> Result<(), ConfigError> {
         Ok(())
     }

@@ -4,17 +4,32 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::output::Format;
+
 /// Operate PhotonCloud.
 #[derive(Debug, Parser)]
 #[command(name = "photonctl", version, about, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     pub(crate) connection: Connection,
-    /// Print JSON instead of tables.
+    /// Print JSON instead of tables: the same as `-o json`.
     #[arg(long, global = true)]
-    pub(crate) json: bool,
+    json: bool,
+    /// How to print.
+    #[arg(short = 'o', long, global = true, value_enum, value_name = "FORMAT")]
+    output: Option<Format>,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// How to print. `--json` is the shorter word, and holds over `-o table`.
+    pub(crate) fn format(&self) -> Format {
+        if self.json {
+            return Format::Json;
+        }
+        self.output.unwrap_or_default()
+    }
 }
 
 /// Where the cluster is and who asks.
@@ -192,8 +207,10 @@ pub(crate) enum Member {
     /// Take in a node that was started with --join; it votes once it has caught up.
     Add {
         /// The id the node runs with.
+        #[arg(value_parser = number_before_address)]
         node_id: u64,
         /// Where it serves clients, host:port.
+        #[arg(value_name = "HOST:PORT", value_parser = without_scheme)]
         address: String,
     },
     /// Give a learner that has caught up a vote.
@@ -202,6 +219,23 @@ pub(crate) enum Member {
     Remove { node_id: u64 },
     /// Hand leadership to a voter.
     Transfer { node_id: u64 },
+}
+
+/// Whoever leaves it out has written the address in its place.
+fn number_before_address(id: &str) -> Result<u64, String> {
+    id.parse()
+        .map_err(|_| "the number that the node runs with comes first, then its address".to_owned())
+}
+
+/// Members are told as `host:port`, unlike `--endpoints`: how they are called is the cluster's matter.
+fn without_scheme(address: &str) -> Result<String, String> {
+    match address.split_once("://") {
+        None => Ok(address.to_owned()),
+        Some((scheme, rest)) => Err(format!(
+            "give it without {scheme}://, as {}",
+            rest.trim_end_matches('/')
+        )),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -313,8 +347,39 @@ mod tests {
             "http://a:1,http://b:2",
         ])
         .unwrap();
-        assert!(cli.json);
+        assert_eq!(cli.format(), Format::Json);
         assert_eq!(cli.connection.endpoints, ["http://a:1", "http://b:2"]);
+    }
+
+    #[test]
+    fn json_is_asked_for_in_either_way() {
+        for (line, format) in [
+            ("photonctl status", Format::Human),
+            ("photonctl status -o table", Format::Human),
+            ("photonctl status -o json", Format::Json),
+            ("photonctl -o json status", Format::Json),
+            ("photonctl --output=json status", Format::Json),
+            ("photonctl status --json", Format::Json),
+            ("photonctl status --json -o json", Format::Json),
+        ] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(cli.format(), format, "{line}");
+        }
+        assert!(Cli::try_parse_from(["photonctl", "status", "-o", "yaml"]).is_err());
+    }
+
+    #[test]
+    fn a_members_address_is_told_without_a_scheme() {
+        let add = |address| Cli::try_parse_from(["photonctl", "member", "add", "2", address]);
+        add("192.168.1.102:50051").unwrap();
+        let refused = add("https://192.168.1.102:50051/").unwrap_err().to_string();
+        assert!(
+            refused.contains("without https://, as 192.168.1.102:50051\n"),
+            "{refused}"
+        );
+        let address_only = ["photonctl", "member", "add", "https://a:50051"];
+        let refused = Cli::try_parse_from(address_only).unwrap_err().to_string();
+        assert!(refused.contains("comes first"), "{refused}");
     }
 
     #[test]

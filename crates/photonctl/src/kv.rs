@@ -5,6 +5,7 @@ use std::io::Read as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chainfire_client::{
     ChainFireClient, DeleteRequest, Encoding, GetResponse, GetWithRequest, PutRequest, ScanRequest,
+    ScanResponse,
 };
 use serde_json::{Value, json};
 
@@ -101,25 +102,52 @@ async fn list(
     format: Format,
     request: ScanRequest,
 ) -> Result<(), Failure> {
-    let (items, next) = if request.limit == 0 {
-        (client.scan_all(request).await?, String::new())
+    let found = if request.limit == 0 {
+        whole(client, request).await?
     } else {
-        let page = client.scan(request).await?.into_inner();
-        (page.items, page.next_page_token)
+        client.scan(request).await?.into_inner()
     };
+    let next = found.next_page_token;
     match format {
         Format::Json => {
-            let items: Vec<Value> = items.iter().map(shown).collect();
-            let next = (!next.is_empty()).then_some(next);
-            output::json(&json!({ "items": items, "next_page_token": next }))
+            let items: Vec<Value> = found.items.iter().map(shown).collect();
+            output::json(&json!({
+                "items": items,
+                "count": found.count,
+                "revision": found.revision,
+                "next_page_token": (!next.is_empty()).then_some(next),
+            }))
         }
         Format::Human => {
-            output::table(HEADINGS, &items.iter().map(row).collect::<Vec<_>>())?;
+            output::table(HEADINGS, &found.items.iter().map(row).collect::<Vec<_>>())?;
             if !next.is_empty() {
                 eprintln!("more: --page-token {next}");
             }
             Ok(())
         }
+    }
+}
+
+/// Every page as one, at the revision of the first.
+async fn whole(
+    client: &mut ChainFireClient,
+    request: ScanRequest,
+) -> Result<ScanResponse, Failure> {
+    const PAGE: i64 = 1000;
+    let mut request = ScanRequest {
+        limit: PAGE,
+        ..request
+    };
+    let mut whole = client.scan(request.clone()).await?.into_inner();
+    loop {
+        let next = std::mem::take(&mut whole.next_page_token);
+        if next.is_empty() {
+            return Ok(whole);
+        }
+        request.page_token = next;
+        let page = client.scan(request.clone()).await?.into_inner();
+        whole.items.extend(page.items);
+        whole.next_page_token = page.next_page_token;
     }
 }
 

@@ -5,7 +5,7 @@
 //!   photonctl store init                               over etcd-client: works on any etcd v3 store
 //!   photonctl pki                                      files only, no network
 //! ```
-//! Prints tables for people; `--json` prints one JSON document (of a watch, one line per message). Messages and errors
+//! Prints tables for people; `--json` or `-o json` prints one JSON document (of a watch, one line per message). Messages and errors
 //! go to stderr, so stdout can be piped. Exit codes are in [`failure`].
 
 #![allow(
@@ -36,12 +36,12 @@ use self::{
 /// # Errors
 /// What went wrong, with the exit code it stands for.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
+    let format = cli.format();
     let Cli {
         connection,
-        json,
         command,
+        ..
     } = cli;
-    let format = output::Format::of(json);
     match command {
         Command::Kv(command) => kv::run(&connection, format, command).await,
         Command::Watch(options) => watch::run(&connection, format, options).await,

@@ -7,16 +7,14 @@ use serde_json::Value;
 use crate::failure::Failure;
 
 /// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
+    /// Tables and lines, for people.
+    #[default]
+    #[value(name = "table")]
     Human,
+    /// One JSON document, for programs.
     Json,
-}
-
-impl Format {
-    pub(crate) fn of(json: bool) -> Self {
-        if json { Self::Json } else { Self::Human }
-    }
 }
 
 /// Columns longer than this are cut in tables; `--json` shows everything.

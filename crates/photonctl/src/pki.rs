@@ -340,6 +340,21 @@ mod tests {
         );
     }
 
+    /// The settings that are shipped ask for the name that is issued.
+    #[test]
+    fn the_shipped_settings_name_our_peers() {
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config");
+        for file in ["chainfire.toml", "member.toml"] {
+            let text = fs::read_to_string(config.join(file)).unwrap();
+            let names: Vec<&str> = text
+                .lines()
+                .filter_map(|line| line.trim_start_matches("# ").strip_prefix("peer_name = "))
+                .filter_map(|value| value.split('"').nth(1))
+                .collect();
+            assert_eq!(names, [PEER], "{file}");
+        }
+    }
+
     #[test]
     fn renewal_leaves_what_is_not_due_unless_forced() {
         let dir = tempfile::tempdir().unwrap();

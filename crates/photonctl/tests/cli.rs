@@ -3,10 +3,7 @@
 
 use std::{path::Path, process::Output, time::Duration};
 
-use chainfire::{
-    config::{Config, PeerTlsFiles},
-    run::{self, Running, Sockets},
-};
+use chainfire::run::{self, Running, Sockets};
 use photon_testkit::in_process_chainfire;
 use serde_json::Value;
 use tokio::process::Command;
@@ -66,6 +63,13 @@ async fn keys_leases_members_and_status() {
         (&page["items"][0]["key"], &page["next_page_token"]),
         (&"user:2".into(), &Value::Null)
     );
+    // A page counts what there is behind it, too; all of it together says the same.
+    for line in ["kv list user: --json", "kv list user: --limit 1 -o json"] {
+        let listed = json(&ctl(line).await);
+        assert_eq!(listed["count"], 2, "{line}: {listed}");
+        let newest = &json(&ctl("kv list user: -o json").await)["items"][1]["mod_revision"];
+        assert_eq!(&listed["revision"], newest, "{line}: {listed}");
+    }
 
     let watched = text(&ctl("watch user: --from-revision 2 --count 2").await);
     assert!(
@@ -109,34 +113,36 @@ async fn keys_leases_members_and_status() {
     assert_eq!(ctl("kv list --page-token x").await.status.code(), Some(2));
 }
 
-/// A node with the certificates of a directory on every listener, in enforce mode.
+/// A node as `docs/operations.md` sets one up: the shipped settings over what `pki init` makes. Only paths and ports are
+/// this test's own.
 async fn secured(dir: &Path) -> Running {
-    let pki = |stem: &str, kind: &str| dir.join("pki").join(format!("{stem}.{kind}"));
-    let tls = serde_json::json!({
-        "certificate": pki("chainfire-server", "crt"),
-        "key": pki("chainfire-server", "key"),
-        "client_ca": pki("ca", "crt"),
-        "require_client_certificate": true,
-    });
-    let mut config = Config::new(dir.join("data"));
-    config.auth.mode = photon_mode();
-    for listener in [&mut config.rest, &mut config.grpc] {
-        listener.address.set_port(0);
-        listener.tls = Some(serde_json::from_value(tls.clone()).unwrap());
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config/member.toml");
+    let tls = dir.join("tls");
+    std::fs::create_dir(&tls).unwrap();
+    for (from, to) in [
+        ("ca.crt", "ca.crt"),
+        ("chainfire-server.crt", "server.crt"),
+        ("chainfire-server.key", "server.key"),
+        ("chainfire-peer.crt", "peer.crt"),
+        ("chainfire-peer.key", "peer.key"),
+    ] {
+        std::fs::copy(dir.join("pki").join(from), tls.join(to)).unwrap();
     }
-    config.peer.address.set_port(0);
-    config.peer.tls = Some(PeerTlsFiles {
-        certificate: pki("chainfire-peer", "crt"),
-        key: pki("chainfire-peer", "key"),
-        ca: pki("ca", "crt"),
-        peer_name: Some("chainfire-peer".to_owned()),
-    });
+    let text = std::fs::read_to_string(shipped).unwrap();
+    let text = text.replace("/etc/chainfire/tls", tls.to_str().unwrap());
+    let file = dir.join("chainfire.toml");
+    std::fs::write(&file, text).unwrap();
+    let mut config = chainfire::config::load(Some(&file)).unwrap();
+    config.data_dir = dir.join("data");
+    config.check().unwrap();
+    for (address, advertise) in [
+        (&mut config.rest.address, &mut config.rest.advertise),
+        (&mut config.grpc.address, &mut config.grpc.advertise),
+        (&mut config.peer.address, &mut config.peer.advertise),
+    ] {
+        (*address, *advertise) = ("127.0.0.1:0".parse().unwrap(), None);
+    }
     run::start(config, Sockets::default()).await.unwrap()
-}
-
-/// `enforce`, by the word that stands in a configuration.
-fn photon_mode<T: serde::de::DeserializeOwned>() -> T {
-    serde_json::from_value("enforce".into()).unwrap()
 }
 
 #[tokio::test]

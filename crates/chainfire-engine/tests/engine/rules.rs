@@ -10,6 +10,7 @@ use photon_proto::{
     photon::chainfire::command::v1::{BumpRevision, Command, SetIdentity, command::Op, reply},
 };
 use prost::Message;
+use rand::RngCore as _;
 
 use crate::kit::{
     apply, compact, delete, delete_request, everything, failure, one, op, open, put, put_request,
@@ -216,6 +217,33 @@ fn the_quota_is_compared_with_live_data() {
     one(&engine, compact(engine.revision()));
     crate::kit::wait_compacted(&engine, engine.revision());
     assert!(!engine.over_quota());
+}
+
+/// As documented: the quota counts what is there, and that is a value in the history and one beside it.
+#[test]
+fn a_present_value_is_on_disk_twice_and_counts_twice() {
+    let (dir, engine) = open();
+    let mut written = 0;
+    for key in 0..64_u8 {
+        // Nothing that could be compressed.
+        let mut value = vec![0; 64 << 10];
+        rand::rng().fill_bytes(&mut value);
+        written += value.len();
+        apply(&engine, [put(&[key], &value)]);
+    }
+    let copy = dir.path().join("copy");
+    engine.checkpoint(&copy).unwrap();
+    let tables = std::fs::read_dir(&copy).unwrap().map(Result::unwrap);
+    let tables = tables.filter(|entry| entry.path().extension() == Some("sst".as_ref()));
+    let on_disk: u64 = tables.map(|entry| entry.metadata().unwrap().len()).sum();
+    let live = u64::try_from(engine.size().live).unwrap();
+    let twice = 2 * written as u64;
+    for bytes in [on_disk, live] {
+        assert!(
+            (twice..twice + twice / 10).contains(&bytes),
+            "{bytes} of {twice}"
+        );
+    }
 }
 
 #[test]

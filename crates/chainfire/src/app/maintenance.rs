@@ -22,6 +22,9 @@ pub const REMOVED: &str = "this node was removed from its cluster";
 pub const RECOVERING: &str =
     "waiting for a leader with a quorum to say what was committed before the start";
 
+/// What a node serves in spite of: the quota was reached.
+pub const OUT_OF_SPACE: &str = "alarm NOSPACE: the quota was reached, and writes are refused";
+
 /// A node as it sees itself and its cluster.
 #[derive(Clone, Debug)]
 pub struct NodeStatus {

@@ -55,7 +55,7 @@ pub use self::{
     cluster::{Address, NewMember, retired},
     leader::LeaderDesk,
     machine::Machine,
-    maintenance::{ETCD_VERSION, NodeStatus, RECOVERING, REMOVED},
+    maintenance::{ETCD_VERSION, NodeStatus, OUT_OF_SPACE, RECOVERING, REMOVED},
     snapshot::Snapshot,
     watch::{WatchRefused, WatchSession, WatchUpdates, lost_rights},
 };
@@ -148,7 +148,7 @@ impl App {
     }
 
     /// The Raft status as of now, as it is told to others: a leader that no quorum has confirmed for an election
-    /// timeout is none, neither here nor elsewhere.
+    /// timeout is none, neither here nor elsewhere, and neither is one that has been removed since.
     pub fn raft_status(&self) -> Status {
         let mut status = self.group.status();
         match status.role {
@@ -159,6 +159,13 @@ impl App {
             }
             _ if self.has_leader() => {}
             _ => status.leader = None,
+        }
+        // A learner that does not know the members yet knows the leader before them.
+        let gone = |leader| {
+            !status.members.is_empty() && status.members.iter().all(|m| m.node_id != leader)
+        };
+        if status.leader.is_some_and(gone) {
+            status.leader = None;
         }
         status
     }

@@ -9,7 +9,8 @@ use super::{line, size};
 use crate::data_dir::{self, DataDir};
 
 /// Reads everything in a data directory: format, every record of the log, every block and record of the state, and
-/// whether the log goes on where the state ends. Changes nothing but the lock files. What is in it, for a person.
+/// whether the log goes on where the state ends. Changes nothing but the lock files, and as root gives everything to the
+/// directory's owner. What is in it, for a person.
 ///
 /// # Errors
 /// A directory that is in use, unfinished or damaged; the text says what to do.
@@ -22,6 +23,8 @@ pub fn check(path: &Path) -> anyhow::Result<String> {
         .with_context(|| format!("the state in {}", path.join("state").display()))?;
     let mark = state.as_ref().and_then(|state| state.mark.clone());
     let log = offline::examine(path, mark)?;
+    // Also of the lock file, if this has made it.
+    data_dir.keep_owner()?;
 
     let mut report = line(
         "directory",

@@ -13,7 +13,7 @@ struct Health {
     status: String,
     service: String,
     version: String,
-    /// Of `unhealthy`, a phrase for an operator.
+    /// Of `unhealthy`, and of `healthy` when an alarm is raised: a phrase for an operator.
     #[schema(nullable = false)]
     reason: Option<String>,
 }

@@ -1,6 +1,6 @@
 //! The cluster: status, members, leadership.
 
-use std::{fmt, net::Ipv6Addr, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use axum::extract::State;
 use photon_core::Error;
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     app::{Address, App, NewMember, retired},
-    config::MAX_ID,
+    config::{MAX_ID, is_host_and_port},
 };
 
 /// This node and what it sees of its cluster.
@@ -291,25 +291,6 @@ pub(crate) fn check_address(address: &str) -> Result<(), Error> {
     }
     let text = "address must be host:port of the node's client port, without a scheme";
     Err(Error::validation("address", "format", text))
-}
-
-fn is_host_and_port(address: &str) -> bool {
-    let Some((host, port)) = address.rsplit_once(':') else {
-        return false;
-    };
-    let bracketed = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    let good_host = match bracketed {
-        Some(host) => host.parse::<Ipv6Addr>().is_ok(),
-        None => {
-            let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-            !host.is_empty() && host.chars().all(named)
-        }
-    };
-    good_host
-        && port.bytes().all(|digit| digit.is_ascii_digit())
-        && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// Gives a learner that has caught up a vote.

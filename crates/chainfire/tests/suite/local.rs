@@ -40,7 +40,7 @@ impl Node {
         config.grpc.address.set_port(0);
         config.peer.address.set_port(0);
         config.raft.heartbeat_ms = 50;
-        config.raft.election_timeout_ms = 400;
+        config.raft.election_timeout_ms = 600;
         let running = run::start(config, Sockets::default()).await.unwrap();
         Self { running, _dir: dir }
     }

@@ -2,6 +2,7 @@
 
 mod authorization;
 mod cluster;
+mod deploy;
 mod differential;
 mod etcd;
 mod gateway;

@@ -11,6 +11,8 @@ use photon_testkit::{
 };
 use serde_json::{Value, json};
 
+use crate::local::Node;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn spec(scratch: &Scratch, node_id: u64) -> ChainfireSpec {
@@ -414,5 +416,35 @@ async fn both_ports_tell_etcds_metrics() {
             assert!(value.is_some_and(|value| value > 0), "{name} in {metrics}");
         }
         assert!(figure(&metrics, "etcd_mvcc_db_total_size_in_use_in_bytes").is_some());
+    }
+}
+
+/// A member that has learned of its leader's removal names no leader until there is another.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_names_a_leader_that_was_removed() {
+    let nodes = Node::cluster(3).await;
+    let at = nodes.iter().position(Node::leads).unwrap();
+    let (old, follower) = (at as u64 + 1, &nodes[(at + 1) % nodes.len()]);
+    let mut client = follower.client().await;
+    let removal = tokio::spawn(async move {
+        let remove = chainfire_client::MemberRemoveRequest { node_id: old };
+        client.member_remove(remove).await
+    });
+    let url = format!("http://{}/api/v1/cluster/status", follower.rest());
+    eventually("another leads", PATIENCE, || async {
+        let status: Value = reqwest::get(&url).await.ok()?.json().await.ok()?;
+        let members = status["data"]["members"].as_array()?.iter();
+        let leader = status["data"]["leader_id"].as_u64();
+        if members.into_iter().any(|member| member["node_id"] == old) {
+            return None;
+        }
+        assert_ne!(leader, Some(old), "{status}");
+        leader
+    })
+    .await
+    .unwrap();
+    removal.await.unwrap().unwrap();
+    for node in nodes {
+        node.stop().await;
     }
 }

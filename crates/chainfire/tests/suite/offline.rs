@@ -3,6 +3,7 @@
 
 use std::{
     ffi::OsStr,
+    os::unix::fs::{MetadataExt as _, lchown},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::Duration,
@@ -13,6 +14,7 @@ use photon_testkit::{
     ChainfireProcess, ChainfireSpec,
     poll::{eventually, eventually_true},
     scratch::Scratch,
+    skip,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -418,6 +420,74 @@ async fn the_survivor_of_a_lost_quorum_goes_on_and_grows_again() {
     .unwrap();
 }
 
+/// Root works on a service's directory, and the service has to be able to open what comes of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_root_makes_belongs_to_the_directorys_owner() {
+    if !skip::is_root() {
+        skip::report(
+            "what_root_makes_belongs_to_the_directorys_owner",
+            "only root can give files away",
+        );
+        return;
+    }
+    const SERVICE: (u32, u32) = (54_321, 54_322);
+    let own = |path: &Path| lchown(path, Some(SERVICE.0), Some(SERVICE.1)).unwrap();
+    let scratch = Scratch::new("offline-owner").unwrap();
+    let mut node = ChainfireProcess::start(spec(&scratch, 1)).await.unwrap();
+    client(&node).await.put("k", "v", None).await.unwrap();
+    let (file, endpoint) = (scratch.path().join("backup"), node.endpoint());
+    let paths = [("FILE", file.as_path()), ("URL", Path::new(&endpoint))];
+    good(words("snapshot save FILE --endpoint URL", &paths)).await;
+    node.kill().unwrap();
+
+    let restored = scratch.path().join("restored");
+    std::fs::create_dir(&restored).unwrap();
+    own(&restored);
+    let paths = [("FILE", file.as_path()), ("DIR", restored.as_path())];
+    good(words("snapshot restore FILE --data-dir DIR", &paths)).await;
+    let made = everything_below(&restored);
+    assert!(made.len() > 5, "{made:?}");
+    assert_eq!(not_owned_by(SERVICE, &made), Vec::<&PathBuf>::new());
+
+    let survivor = data_of(&node);
+    own(&survivor);
+    everything_below(&survivor)
+        .iter()
+        .for_each(|path| own(path));
+    // As if it had begun already: a node that is alone has nothing else to recover from.
+    std::fs::write(survivor.join("LOCK.UNFINISHED"), "interrupted").unwrap();
+    let paths = [("DIR", survivor.as_path())];
+    good(words(
+        "recover --force-new-cluster --data-dir DIR --yes",
+        &paths,
+    ))
+    .await;
+    std::fs::remove_file(survivor.join("LOCK")).unwrap();
+    good(words("check --data-dir DIR", &paths)).await;
+    let made = everything_below(&survivor);
+    assert_eq!(not_owned_by(SERVICE, &made), Vec::<&PathBuf>::new());
+}
+
+fn everything_below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(everything_below(&entry.path()));
+        }
+        found.push(entry.path());
+    }
+    found
+}
+
+fn not_owned_by(owner: (u32, u32), paths: &[PathBuf]) -> Vec<&PathBuf> {
+    let owned = |path: &PathBuf| {
+        let metadata = std::fs::symlink_metadata(path).unwrap();
+        (metadata.uid(), metadata.gid()) == owner
+    };
+    paths.iter().filter(|path| !owned(path)).collect()
+}
+
 /// Starts an empty node, adds it, and waits until it votes.
 async fn join(scratch: &Scratch, node_id: u64, etcd: &mut Client) -> ChainfireProcess {
     let mut node = ChainfireProcess::launch(spec(scratch, node_id)).unwrap();
@@ -504,6 +574,12 @@ async fn a_damaged_data_directory_is_refused_with_advice() {
             && checked.contains("the data directory is good"),
         "{checked}"
     );
+
+    // Of nothing but a file, which says too little.
+    let empty = scratch.path().join("empty.toml");
+    std::fs::write(&empty, "").unwrap();
+    let complaint = bad(words("--check --config FILE", &[("FILE", &empty)])).await;
+    assert!(complaint.contains("data_dir: is required"), "{complaint}");
 
     // In the middle of the log.
     // A hundred entries of 500 bytes each: this is among them, far from the last.

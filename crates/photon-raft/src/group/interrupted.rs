@@ -1,13 +1,17 @@
-//! Leaders that die between the two steps of a membership change.
+//! Membership changes that meet another, and leaders that die between the two steps of one.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver as _};
+use tokio::time::Instant;
 
 use super::Group;
 use crate::{
-    Member, NodeId,
+    Error, Member, NodeId,
     cluster::{Cluster, soon, until},
     member::Node,
     records::Records,
@@ -105,6 +109,32 @@ async fn a_first_step_that_nobody_else_has_is_undone() {
     assert!(!next.group.status().changing);
     cluster.revive(old, alone).await;
     whole(&mut cluster, &[1, 2, 3]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_waits_for_the_one_under_way() {
+    let mut cluster = three_and_a_learner().await;
+    let member = cluster.add(5).await.member();
+    let leader = cluster.leader().await.group.clone();
+    let follower = cluster.follower_of(4).await.group.clone();
+    // As while a learner becomes a voter.
+    let held = leader.0.changing.clone().lock_owned().await;
+    let short = Instant::now() + Duration::from_millis(200);
+    assert_eq!(
+        leader.add_learner(member.clone(), short).await.unwrap_err(),
+        Error::ChangeInProgress
+    );
+    let adding = tokio::spawn(async move { follower.add_learner(member, soon()).await });
+    let promoting = tokio::spawn({
+        let leader = leader.clone();
+        async move { leader.promote(4, soon()).await }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!adding.is_finished() && !promoting.is_finished());
+    drop(held);
+    assert_eq!(adding.await.unwrap().unwrap().node_id, 5);
+    promoting.await.unwrap().unwrap();
+    assert_eq!(voters(&leader), [1, 2, 3, 4]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

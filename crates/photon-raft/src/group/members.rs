@@ -33,6 +33,8 @@ const FINISH: Duration = Duration::from_millis(250);
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
 /// How long a new member may take to say who it is.
 const IDENTIFY: Duration = Duration::from_secs(3);
+/// How often a change that finds another under way looks whether that is done.
+const NEXT_TURN: Duration = Duration::from_millis(25);
 
 /// What a change did: the index of its entry, and for an addition the member as stored.
 pub(super) struct Changed {
@@ -62,7 +64,8 @@ impl<S: StateMachine> Group<S> {
     ///
     /// # Errors
     /// [`Error::Unreachable`], [`Error::IdentityMismatch`], [`Error::DuplicatePeer`],
-    /// [`Error::DuplicateMember`], [`Error::Retired`], [`Error::ChangeInProgress`], and those of [`Group::propose`].
+    /// [`Error::DuplicateMember`], [`Error::Retired`], and those of [`Group::propose`]. Like every change:
+    /// [`Error::ChangeInProgress`] when another was not done by the deadline.
     pub async fn add_learner(&self, member: Member, deadline: Instant) -> Result<Member, Error> {
         let change = Change::AddLearner(codec::put_member(&member));
         let changed = self.0.change(change, deadline).await?;
@@ -177,8 +180,23 @@ impl<S: StateMachine> Shared<S> {
         }
     }
 
-    /// One change at this node, if it leads.
+    /// One change at this node, if it leads. Where another is under way (a learner that has caught up becomes a voter
+    /// without anybody asking), it is this one's turn after that.
     pub(super) async fn change_here(&self, change: Change, deadline: Instant) -> Attempt<Changed> {
+        loop {
+            let attempt = self.try_change(change.clone(), deadline).await;
+            let next_turn = Instant::now() + NEXT_TURN;
+            match attempt {
+                // Certainly nothing was done.
+                Err(Refusal::Failed(Error::ChangeInProgress)) if next_turn < deadline => {
+                    tokio::time::sleep_until(next_turn).await;
+                }
+                attempt => return attempt,
+            }
+        }
+    }
+
+    async fn try_change(&self, change: Change, deadline: Instant) -> Attempt<Changed> {
         if !self.leads() {
             return Err(Refusal::NotLeader(self.leader()));
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0      3    4        8      16       24       28        32
-//!  | "PRL"| 1  | length | log  | number | CRC of | CRC of  | body: records back to back |
+//!  | "PRL"| 2  | length | log  | number | CRC of | CRC of  | body: records back to back |
 //!  |      |    | of body|      |        | body   | 0 to 28 |                            | next frame
 //! ```
 //!
@@ -13,7 +13,8 @@
 pub(super) const HEADER: usize = 32;
 
 const MAGIC: [u8; 3] = *b"PRL";
-const VERSION: u8 = 1;
+/// 1, which no release wrote, did not say how long a file is.
+const VERSION: u8 = 2;
 
 /// What stands before a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,9 +167,9 @@ mod tests {
     #[test]
     fn another_version_is_named() {
         let mut other = frame(b"x", 1, 1);
-        other[3] = 2;
+        other[3] = 1;
         let crc = crc32fast::hash(&other[..28]);
         other[28..32].copy_from_slice(&crc.to_be_bytes());
-        assert_eq!(read(&other, 0).unwrap_err(), Flaw::Version(2));
+        assert_eq!(read(&other, 0).unwrap_err(), Flaw::Version(1));
     }
 }

@@ -170,7 +170,7 @@ impl Index {
             Change::Owner(owner) => outline.owner = Some(*owner),
             Change::TruncateAfter(last) => return self.truncate(*last),
             Change::PurgeUpto(upto) => return Ok(self.purge(*upto)),
-            Change::State(state) => self.state(state)?,
+            Change::State(state) => self.state(&state.outline)?,
         }
         Ok(Vec::new())
     }
@@ -290,6 +290,12 @@ impl Index {
                 self.lost - 1
             )));
         }
+        if !self.slots.is_empty() && self.first > expected {
+            return Err(invalid(format!(
+                "the entries {expected} to {} are missing: nothing says that they were purged",
+                self.first - 1
+            )));
+        }
         Ok(())
     }
 }
@@ -301,6 +307,7 @@ mod tests {
     use openraft::EntryPayload;
 
     use super::*;
+    use crate::log::record::State;
 
     fn slot(offset: u64) -> Slot {
         Slot {
@@ -394,9 +401,12 @@ mod tests {
 
     #[test]
     fn lost_entries_are_noticed_unless_they_were_purged() {
-        let state = Outline {
-            last: Some(log_id(1, 9)),
-            ..Outline::default()
+        let state = State {
+            outline: Outline {
+                last: Some(log_id(1, 9)),
+                ..Outline::default()
+            },
+            file_bytes: 4096,
         };
         let mut index = Index::new(0);
         index.change(&Change::State(state)).unwrap();
@@ -407,5 +417,16 @@ mod tests {
         index.change(&Change::PurgeUpto(log_id(1, 9))).unwrap();
         index.check_complete().unwrap();
         assert_eq!(index.range(), 10..11);
+    }
+
+    #[test]
+    fn a_log_that_begins_behind_what_was_purged_lacks_something() {
+        let mut index = Index::new(0);
+        index.found(log_id(1, 18), slot(0)).unwrap();
+        index.found(log_id(1, 19), slot(0)).unwrap();
+        let text = index.check_complete().unwrap_err().to_string();
+        assert!(text.contains("0 to 17"), "{text}");
+        index.change(&Change::PurgeUpto(log_id(1, 17))).unwrap();
+        index.check_complete().unwrap();
     }
 }

@@ -8,7 +8,7 @@
 //!  4  truncate after  term, index; or nothing, when no entry is left
 //!  5  purge up to     term, index
 //!  6  owner           node (8)
-//!  7  state           the outline before this frame; the first record of every file
+//!  7  state           the outline before this frame, the length of the file (8); the first record of every file
 //! ```
 //!
 //! Checksums are the frame's business; these decode whatever bytes they are given, or say what is wrong.
@@ -37,7 +37,16 @@ const OWNER: u8 = 6;
 const STATE: u8 = 7;
 
 /// Bytes of a state record.
-pub(super) const STATE_LEN: usize = RECORD_HEADER + 1 + 8 + 17 + 3 * 16;
+pub(super) const STATE_LEN: usize = RECORD_HEADER + 1 + 8 + 17 + 3 * 16 + 8;
+
+/// What every file begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State {
+    /// The log before the file's first frame.
+    pub(super) outline: Outline,
+    /// The length the file was made with: one that is shorter has lost its end.
+    pub(super) file_bytes: u64,
+}
 
 /// Everything but entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +56,7 @@ pub(super) enum Change {
     TruncateAfter(Option<LogId>),
     PurgeUpto(LogId),
     Owner(u64),
-    State(Outline),
+    State(State),
 }
 
 /// One record as it stands in a body.
@@ -96,13 +105,14 @@ pub(super) fn put(buffer: &mut Vec<u8>, change: &Change) {
             buffer.extend(owner.to_be_bytes());
             end(buffer, at);
         }
-        Change::State(outline) => put_state(buffer, outline),
+        Change::State(state) => put_state(buffer, state),
     }
 }
 
 /// Everything is there, also what is not: the length is always the same.
-fn put_state(buffer: &mut Vec<u8>, outline: &Outline) {
+fn put_state(buffer: &mut Vec<u8>, state: &State) {
     let at = begin(buffer, STATE);
+    let outline = &state.outline;
     let present = [
         outline.owner.is_some(),
         outline.vote.is_some(),
@@ -117,6 +127,7 @@ fn put_state(buffer: &mut Vec<u8>, outline: &Outline) {
     for id in [outline.purged, outline.committed, outline.last] {
         put_id(buffer, &id.unwrap_or(log_id(0, 0)));
     }
+    buffer.extend(state.file_bytes.to_be_bytes());
     end(buffer, at);
 }
 
@@ -190,7 +201,10 @@ impl<'a> Records<'a> {
             TRUNCATE => Change::TruncateAfter(Some(content.id()?)),
             PURGE => Change::PurgeUpto(content.id()?),
             OWNER => Change::Owner(content.u64()?),
-            STATE => Change::State(content.outline()?),
+            STATE => Change::State(State {
+                outline: content.outline()?,
+                file_bytes: content.u64()?,
+            }),
             other => return Err(invalid(format!("a record has the unknown type {other}"))),
         };
         if !content.0.is_empty() {
@@ -310,6 +324,13 @@ mod tests {
         })
     }
 
+    fn states() -> impl Strategy<Value = State> {
+        (outlines(), any::<u64>()).prop_map(|(outline, file_bytes)| State {
+            outline,
+            file_bytes,
+        })
+    }
+
     fn changes() -> impl Strategy<Value = Change> {
         prop_oneof![
             votes().prop_map(Change::Vote),
@@ -317,7 +338,7 @@ mod tests {
             prop::option::of(ids()).prop_map(Change::TruncateAfter),
             ids().prop_map(Change::PurgeUpto),
             any::<u64>().prop_map(Change::Owner),
-            outlines().prop_map(Change::State),
+            states().prop_map(Change::State),
         ]
     }
 
@@ -345,9 +366,9 @@ mod tests {
         }
 
         #[test]
-        fn a_state_has_one_length(outline in outlines()) {
+        fn a_state_has_one_length(state in states()) {
             let mut body = Vec::new();
-            put(&mut body, &Change::State(outline));
+            put(&mut body, &Change::State(state));
             prop_assert_eq!(body.len(), STATE_LEN);
         }
 

@@ -10,6 +10,9 @@
 //!  | n-1 | 0 0 0 |               the end
 //! ```
 //!
+//! A file has its full length before it has a name, and says how long that is in its first frame. One that is shorter
+//! has lost its end, and nobody knows what stood there: damage, also where what is left ends with an intact frame.
+//!
 //! A disk writes whole sectors, so a frame that was being written lacks at least one, or its end. The last frame with
 //! neither is damaged, and not taken for a torn one. What is cut off is overwritten with zeros before the log goes on:
 //! bytes of an abandoned frame must never be found behind a later one.
@@ -24,7 +27,7 @@ use crate::{
     log::{
         frame::{self, Flaw, HEADER, Header},
         index::{Index, Slot},
-        record::{Change, Record, Records},
+        record::{Change, Record, Records, State},
         segment,
     },
     types::LogId,
@@ -161,6 +164,14 @@ impl Reading<'_> {
                 return Err(invalid("a state stands at the beginning of a file only"));
             }
             match record {
+                Record::Change(Change::State(State { file_bytes, .. }))
+                    if file_bytes > self.bytes.len() as u64 =>
+                {
+                    return Err(invalid(format!(
+                        "the file has lost its end: it was made with {file_bytes} bytes and has {}",
+                        self.bytes.len()
+                    )));
+                }
                 Record::Entry { id, payload } => {
                     let bytes = &body[payload.clone()];
                     let slot = Slot {
@@ -188,6 +199,9 @@ impl Reading<'_> {
             // Files are removed when a later one has a durable frame.
             return Err(self.damaged(flaw));
         }
+        if self.bytes.is_empty() {
+            return Err(self.damaged("the file has lost everything, and it was made with a length"));
+        }
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let written = without_zeros(rest);
         if written == 0 {
@@ -196,6 +210,10 @@ impl Reading<'_> {
         if let Flaw::Version(_) = flaw {
             return Err(self.damaged(flaw));
         }
+        let Some(frame) = self.bytes.get(self.at..self.frame_end(flaw)) else {
+            // A frame is written only where it fits.
+            return Err(self.damaged("the file has lost its end: it ends within a frame"));
+        };
         if let Some(number) = self.intact_behind(log, self.at + written) {
             return Err(self.damaged(format!(
                 "{flaw}, and frame {number}, which was written after it, is intact"
@@ -204,7 +222,7 @@ impl Reading<'_> {
         if !self.newest {
             return Err(self.damaged(format!("{flaw}, and a file follows")));
         }
-        if !self.torn(flaw) {
+        if !self.torn(frame) {
             return Err(self.damaged(format!(
                 "{flaw}, and it is not one that was being written when the process ended"
             )));
@@ -221,15 +239,16 @@ impl Reading<'_> {
         })
     }
 
-    /// Whether the broken frame here lacks its end or a whole sector.
-    fn torn(&self, flaw: Flaw) -> bool {
-        let end = match flaw {
+    /// How far the broken frame here reaches, as far as that is known.
+    fn frame_end(&self, flaw: Flaw) -> usize {
+        match flaw {
             Flaw::Body { end } => end,
             _ => self.at + HEADER,
-        };
-        let Some(frame) = self.bytes.get(self.at..end) else {
-            return true;
-        };
+        }
+    }
+
+    /// Whether the broken frame here lacks its end or a whole sector.
+    fn torn(&self, frame: &[u8]) -> bool {
         let first = SECTOR - self.at % SECTOR;
         let (head, others) = frame.split_at(first.min(frame.len()));
         frame.last() == Some(&0)

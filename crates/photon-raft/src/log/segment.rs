@@ -1,4 +1,5 @@
-//! The log's files: made with their full length, written in the middle, removed whole.
+//! The log's files: made with their full length, written in the middle, removed whole. A file gets its name when its
+//! length is durable, so no crash leaves a short one.
 //!
 //! A file that has its length already is cheaper to fsync than one that grows: nothing but the data has to be written
 //! (`photon-bench fsync` measures it).
@@ -19,6 +20,8 @@ use crate::codec::invalid;
 
 const PREFIX: &str = "log-";
 const SUFFIX: &str = ".seg";
+/// A file that is being made.
+const UNFINISHED: &str = "unfinished";
 /// What chunked-wal wrote before there was anything to be compatible with.
 const OLD: (&str, &str) = ("r-", ".wal");
 
@@ -33,23 +36,23 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Makes the file whose first frame will be `number`, with at least `bytes` of zeros, and makes its name and
-    /// length durable. A file of this name that a crash has left without a frame is used.
+    /// Makes the file whose first frame will be `number`, with `bytes` of zeros, and makes its length and then its
+    /// name durable. A file of this name, which has no frame, is replaced.
     pub(super) fn create(dir: &Path, number: u64, bytes: u64) -> io::Result<Self> {
-        let path = path(dir, number);
+        let (path, unfinished) = (path(dir, number), dir.join(UNFINISHED));
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
-            .truncate(false)
-            .open(&path)?;
-        let bytes = bytes.max(file.metadata()?.len());
+            .truncate(true)
+            .open(&unfinished)?;
         if let Err(error) = allocate(&file, bytes) {
             // What was allocated before the disk was full is given back: there is nothing in it.
-            let _ = std::fs::remove_file(&path);
+            let _ = std::fs::remove_file(&unfinished);
             return Err(error);
         }
         file.sync_all()?;
+        std::fs::rename(&unfinished, &path)?;
         sync_dir(dir)?;
         Ok(Self {
             number,
@@ -103,6 +106,14 @@ impl Segment {
         let mut bytes = vec![0; len];
         self.file.read_exact_at(&mut bytes, offset)?;
         Ok(bytes)
+    }
+}
+
+/// Removes the file that a crash has left before it had a name.
+pub(super) fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_file(dir.join(UNFINISHED)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

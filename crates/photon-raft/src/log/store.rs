@@ -28,7 +28,7 @@ use crate::{
         pending::{Live, Waiter},
         record::{self, Change},
         recover::{Recovered, recover},
-        segment::{DirLock, Segment, create_dir},
+        segment::{self, DirLock, Segment, create_dir},
         writer::{Shared, Tail, remove},
     },
     types::{Entry, LogId, TypeConfig, Vote},
@@ -86,6 +86,7 @@ pub(super) fn failed(dir: &Path, what: &str, error: &dyn std::fmt::Display) -> E
 
 fn open_files(dir: &Path, file_bytes: usize, cache_bytes: usize) -> io::Result<LogStore> {
     let lock = DirLock::take(dir)?;
+    segment::remove_unfinished(dir)?;
     let mut recovered = recover(dir, cache_bytes, &mut |_, _| Ok(()), &mut |_| {})?;
     let mut segments = BTreeMap::new();
     for number in &recovered.segments {

@@ -138,18 +138,50 @@ fn a_torn_tail_is_cut_off_at_every_byte() {
         let log = open(dir.path());
         assert_eq!(entries(&log)[5], entry(2, 5, 7));
     }
-    // A file that lost its end.
-    for at in (frames[4].end..last.end).step_by(7) {
-        fs::write(&file, &whole[..at]).unwrap();
-        let log = open(dir.path());
-        assert_eq!(entries(&log).len(), 5, "cut at {at}");
-        append(&log, [entry(2, 5, 70), entry(2, 6, 70)]);
-        log.close();
-        assert_eq!(entries(&open(dir.path())).len(), 7);
-        for file in segment_files(dir.path()) {
-            fs::remove_file(file).unwrap();
-        }
+}
+
+#[test]
+fn a_file_that_lost_its_end_is_refused_and_left_alone() {
+    let (dir, file, whole, frames) = one_file(6, 100);
+    let ends = frames.iter().map(|frame| frame.end);
+    let within = frames[0].clone().chain(frames[4].clone()).step_by(7);
+    for len in ends.chain(within).chain([whole.len() - 1]) {
+        fs::write(&file, &whole[..len]).unwrap();
+        let text = refused(dir.path());
+        assert!(text.contains("has lost"), "cut at {len}: {text}");
+        assert!(examine(dir.path()).is_err());
+        assert!(fs::read(&file).unwrap() == whole[..len]);
     }
+    fs::write(&file, &whole).unwrap();
+    assert_eq!(entries(&open(dir.path())).len(), 6);
+
+    // Also one that is not the last.
+    let dir = tempfile::tempdir().unwrap();
+    let log = LogStore::open(dir.path(), 1, 4096, 0).unwrap();
+    for index in 0..10 {
+        append(&log, [entry(1, index, 1000)]);
+    }
+    log.close();
+    let first = &segment_files(dir.path())[0];
+    let whole = fs::read(first).unwrap();
+    let end = self::frames(&whole).last().unwrap().end;
+    assert!(end < whole.len());
+    fs::write(first, &whole[..end]).unwrap();
+    refused(dir.path());
+}
+
+#[test]
+fn a_file_that_was_being_made_is_no_file_of_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    append(&log, [entry(1, 0, 10)]);
+    log.close();
+    let unfinished = dir.path().join("unfinished");
+    fs::write(&unfinished, [0; 100]).unwrap();
+    assert_eq!(examine(dir.path()).unwrap().files, 1);
+    assert!(unfinished.exists());
+    assert_eq!(entries(&open(dir.path())), [entry(1, 0, 10)]);
+    assert!(!unfinished.exists());
 }
 
 #[test]
@@ -382,9 +414,13 @@ fn a_next_file_without_a_frame_is_used() {
     log.close();
     let header = frames(&fs::read(&segment_files(dir.path())[0]).unwrap())[0].clone();
     let first = fs::read(&segment_files(dir.path())[0]).unwrap()[header].to_vec();
-    let torn = first[..first.len() - 1].to_vec();
     let zeros = vec![0; 4096];
-    for content in [&[][..], &zeros[..100], &zeros, &torn, &torn[..20]] {
+    let torn = |len: usize| {
+        let mut file = zeros.clone();
+        file[..len].copy_from_slice(&first[..len]);
+        file
+    };
+    for content in [&zeros[..100], &zeros, &torn(first.len() - 1), &torn(20)] {
         let copy = copy_of(dir.path());
         let next = copy.path().join(format!("log-{:020}.seg", 3));
         fs::write(&next, content).unwrap();
@@ -400,6 +436,11 @@ fn a_next_file_without_a_frame_is_used() {
         assert_eq!(entries(&open(copy.path())).len(), 5);
         assert_eq!(segment_files(copy.path()).len(), 2);
     }
+    // A file has its length before it has its name.
+    let copy = copy_of(dir.path());
+    fs::write(copy.path().join(format!("log-{:020}.seg", 3)), []).unwrap();
+    let text = refused(copy.path());
+    assert!(text.contains("has lost everything"), "{text}");
     // One that is not the next: something is missing.
     let copy = copy_of(dir.path());
     fs::write(copy.path().join(format!("log-{:020}.seg", 4)), &zeros).unwrap();
@@ -408,8 +449,9 @@ fn a_next_file_without_a_frame_is_used() {
 
 #[test]
 fn a_first_frame_that_was_never_finished_is_a_new_log() {
-    let (dir, file, whole, frames) = one_file(1, 2000);
-    fs::write(&file, &whole[..frames[0].end - 1]).unwrap();
+    let (dir, file, mut whole, frames) = one_file(1, 2000);
+    whole[frames[0].end - 1] = 0;
+    fs::write(&file, &whole).unwrap();
     let log = open(dir.path());
     assert_eq!(log.outline().unwrap().last, None);
     append(&log, [entry(1, 0, 10)]);

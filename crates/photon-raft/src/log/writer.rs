@@ -18,7 +18,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::log::{
     frame,
     pending::{Batch, FRONT, Live, Waiter},
-    record::{self, Change, STATE_LEN},
+    record::{self, Change, STATE_LEN, State},
     segment::Segment,
 };
 
@@ -165,10 +165,10 @@ impl Tail {
             }
             // The first frame of a file has the state in it.
             active => {
-                put_state(batch);
                 let empty =
                     active.filter(|(segment, offset)| *offset == 0 && segment.bytes >= whole);
                 let segment = empty.map_or_else(|| self.create(whole), |(segment, _)| segment);
+                put_state(batch, segment.bytes);
                 (segment, 0, 0)
             }
         };
@@ -209,9 +209,16 @@ impl Tail {
 }
 
 /// Fills the room for the state record, which then stands between header and body.
-fn put_state(batch: &mut Batch) {
+fn put_state(batch: &mut Batch, file_bytes: u64) {
     let mut state = Vec::with_capacity(STATE_LEN);
-    record::put(&mut state, &Change::State(batch.before));
+    let outline = batch.before;
+    record::put(
+        &mut state,
+        &Change::State(State {
+            outline,
+            file_bytes,
+        }),
+    );
     batch.buffer[frame::HEADER..FRONT].copy_from_slice(&state);
 }
 

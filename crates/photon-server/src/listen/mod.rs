@@ -19,7 +19,7 @@ use crate::{
 };
 use connection::Connections;
 use tls::Tls;
-pub use tls::{TlsError, check_tls, check_validity};
+pub use tls::{TlsError, Usage, check_member, check_tls};
 
 /// A bound socket and how to speak on it.
 #[derive(Debug)]

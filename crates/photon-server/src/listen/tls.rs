@@ -11,9 +11,10 @@ use std::{
 use parking_lot::Mutex;
 use rustls::{
     RootCertStore, ServerConfig,
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    client::{verify_server_cert_signed_by_trust_anchor, verify_server_name},
+    server::{ParsedCertificate, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -54,9 +55,70 @@ pub enum TlsError {
         /// Until when.
         to: String,
     },
+    /// The certificate is for something else.
+    #[error("{} is not for {}: its extended key usage lacks {}", path.display(), usage.holders(), usage.name())]
+    Usage {
+        /// The file.
+        path: PathBuf,
+        /// What it is not for.
+        usage: Usage,
+    },
+    /// The certificate does not say the name it is asked for by.
+    #[error("{} does not carry the name {name:?}; its DNS names: {}", path.display(), or_none(carried))]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        name: String,
+        /// The DNS names it does carry.
+        carried: Vec<String>,
+    },
+    /// The certificate was signed by somebody else.
+    #[error("{} was signed by no authority in {}: {reason}", path.display(), authorities.display())]
+    Stranger {
+        /// The file.
+        path: PathBuf,
+        /// The authorities.
+        authorities: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// `require_client_certificate` without an authority to check one against.
     #[error("tls.require_client_certificate needs tls.client_ca")]
     NoClientCa,
+}
+
+fn or_none(names: &[String]) -> String {
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+/// What a certificate is shown for; RFC 5280, 4.2.1.12.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Usage {
+    /// By a listener to its callers.
+    Server,
+    /// By a caller to a listener.
+    Client,
+}
+
+impl Usage {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Server => "serverAuth",
+            Self::Client => "clientAuth",
+        }
+    }
+
+    fn holders(self) -> &'static str {
+        match self {
+            Self::Server => "servers",
+            Self::Client => "clients",
+        }
+    }
 }
 
 /// A listener's certificates.
@@ -122,24 +184,23 @@ impl Tls {
 }
 
 /// Whether a listener could use these files now: they can be read, the key belongs to the certificate, the certificate
-/// is valid at this time.
+/// is a server's and valid at this time.
 ///
 /// # Errors
 /// What is wrong, and with which file.
 pub fn check_tls(config: &TlsConfig) -> Result<(), TlsError> {
     server_config(config)?;
-    check_validity(&config.certificate)
+    check_validity(&config.certificate)?;
+    check_usage(&config.certificate, Usage::Server)
 }
 
 /// Whether the first certificate in a PEM file is valid at this time.
 ///
 /// # Errors
 /// It is not, or there is none that can be read.
-pub fn check_validity(path: &Path) -> Result<(), TlsError> {
-    let chain = certificates(path)?;
-    let unreadable = || TlsError::Empty(path.to_owned());
-    let leaf = chain.first().ok_or_else(unreadable)?;
-    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| unreadable())?;
+fn check_validity(path: &Path) -> Result<(), TlsError> {
+    let der = first(path)?;
+    let leaf = parsed(path, &der)?;
     let validity = leaf.validity();
     if validity.is_valid() {
         return Ok(());
@@ -149,6 +210,92 @@ pub fn check_validity(path: &Path) -> Result<(), TlsError> {
         from: validity.not_before.to_string(),
         to: validity.not_after.to_string(),
     })
+}
+
+/// Whether the first certificate in a PEM file may be shown for this. One that does not say what it is for may be
+/// shown for everything, as rustls has it.
+///
+/// # Errors
+/// It may not, or there is none that can be read.
+fn check_usage(path: &Path, usage: Usage) -> Result<(), TlsError> {
+    let der = first(path)?;
+    let leaf = parsed(path, &der)?;
+    let said = leaf
+        .extended_key_usage()
+        .map_err(|_| TlsError::Empty(path.to_owned()))?;
+    let allowed = said.is_none_or(|said| match usage {
+        Usage::Server => said.value.server_auth,
+        Usage::Client => said.value.client_auth,
+    });
+    if allowed {
+        return Ok(());
+    }
+    let path = path.to_owned();
+    Err(TlsError::Usage { path, usage })
+}
+
+/// Whether the members of a cluster would take the first certificate in a PEM file for another member's: it is for
+/// servers and for clients, valid now, carries the name if one is demanded, and one of the authorities signed it.
+///
+/// # Errors
+/// What it lacks, or what cannot be read.
+pub fn check_member(
+    certificate: &Path,
+    authorities: &Path,
+    name: Option<&str>,
+) -> Result<(), TlsError> {
+    check_validity(certificate)?;
+    check_usage(certificate, Usage::Server)?;
+    check_usage(certificate, Usage::Client)?;
+    let chain = certificates(certificate)?;
+    let unreadable = || TlsError::Empty(certificate.to_owned());
+    let (der, intermediates) = chain.split_first().ok_or_else(unreadable)?;
+    let leaf = ParsedCertificate::try_from(der).map_err(|_| unreadable())?;
+    if let Some(name) = name {
+        let carries = |name| verify_server_name(&leaf, &name).is_ok();
+        if !ServerName::try_from(name).is_ok_and(carries) {
+            let identity = CertificateIdentity::from_der(der);
+            return Err(TlsError::Name {
+                path: certificate.to_owned(),
+                name: name.to_owned(),
+                carried: identity.map_or_else(Vec::new, |identity| identity.dns_names),
+            });
+        }
+    }
+    let stranger = |reason: String| TlsError::Stranger {
+        path: certificate.to_owned(),
+        authorities: authorities.to_owned(),
+        reason,
+    };
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(authorities)? {
+        roots
+            .add(authority)
+            .map_err(|error| stranger(error.to_string()))?;
+    }
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    verify_server_cert_signed_by_trust_anchor(
+        &leaf,
+        &roots,
+        intermediates,
+        UnixTime::now(),
+        provider.signature_verification_algorithms.all,
+    )
+    .map_err(|error| stranger(error.to_string()))
+}
+
+fn first(path: &Path) -> Result<CertificateDer<'static>, TlsError> {
+    let mut chain = certificates(path)?.into_iter();
+    chain.next().ok_or_else(|| TlsError::Empty(path.to_owned()))
+}
+
+fn parsed<'a>(
+    path: &Path,
+    der: &'a CertificateDer<'static>,
+) -> Result<X509Certificate<'a>, TlsError> {
+    X509Certificate::from_der(der)
+        .map(|(_, certificate)| certificate)
+        .map_err(|_| TlsError::Empty(path.to_owned()))
 }
 
 fn stamp(config: &TlsConfig) -> Stamp {

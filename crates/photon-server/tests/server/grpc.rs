@@ -103,12 +103,9 @@ async fn health_turns_when_the_drain_begins() {
         .unwrap();
 }
 
+/// Under the name of either version: grpcurl asks for one, older clients know only the other.
 #[tokio::test]
 async fn reflection_lists_the_services() {
-    use tonic_reflection::pb::v1::{
-        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
-    };
     let change = |daemon: Daemon| daemon.reflect(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET);
     let service = Setup {
         change,
@@ -122,23 +119,37 @@ async fn reflection_lists_the_services() {
         .connect()
         .await
         .unwrap();
-    let request = ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(MessageRequest::ListServices(String::new())),
-    };
-    let mut answers = ServerReflectionClient::new(channel)
-        .server_reflection_info(futures::stream::once(async { request }))
-        .await
-        .unwrap()
-        .into_inner();
-    let answer = answers.message().await.unwrap().unwrap();
-    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
-        panic!("{answer:?}");
-    };
-    let names: Vec<_> = list
-        .service
-        .iter()
-        .map(|service| service.name.as_str())
-        .collect();
-    assert!(names.contains(&"grpc.health.v1.Health"), "{names:?}");
+    macro_rules! listed {
+        ($version:ident) => {{
+            use tonic_reflection::pb::$version::{
+                ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+                server_reflection_request::MessageRequest,
+                server_reflection_response::MessageResponse,
+            };
+            let request = ServerReflectionRequest {
+                host: String::new(),
+                message_request: Some(MessageRequest::ListServices(String::new())),
+            };
+            let mut answers = ServerReflectionClient::new(channel.clone())
+                .server_reflection_info(futures::stream::once(async { request }))
+                .await
+                .unwrap()
+                .into_inner();
+            let answer = answers.message().await.unwrap().unwrap();
+            let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+                panic!("{answer:?}");
+            };
+            let services = list.service.into_iter();
+            services.map(|service| service.name).collect::<Vec<_>>()
+        }};
+    }
+    for names in [listed!(v1), listed!(v1alpha)] {
+        for expected in [
+            "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection",
+            "grpc.reflection.v1alpha.ServerReflection",
+        ] {
+            assert!(names.iter().any(|name| name == expected), "{names:?}");
+        }
+    }
 }

@@ -116,3 +116,24 @@ async fn readiness_follows_the_service() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_waits_for_an_operator_is_said_by_a_healthy_service() {
+    let change = |daemon: Daemon| {
+        let but = || Readiness::ReadyBut("an alarm".to_owned());
+        daemon.readiness(move || Box::pin(async move { but() }))
+    };
+    let service = Setup {
+        change,
+        ..Setup::default()
+    }
+    .start()
+    .await;
+    for path in ["/health", "/readyz"] {
+        let response = service.get(path).await;
+        assert_eq!(response.status(), 200);
+        let body = json_of(response).await;
+        assert_eq!(body["data"]["status"], "healthy");
+        assert_eq!(body["data"]["reason"], "an alarm");
+    }
+}

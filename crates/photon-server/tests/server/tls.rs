@@ -207,3 +207,58 @@ fn a_certificate_that_is_not_valid_now_is_found_before_the_start() {
     assert!(matches!(error, TlsError::Expired { .. }), "{error}");
     assert!(error.to_string().contains("server.crt"), "{error}");
 }
+
+/// What rustls would load, and no caller or no other member would take.
+#[tokio::test]
+async fn certificates_for_something_else_are_found() {
+    use photon_server::listen::{TlsError, Usage, check_member, check_tls};
+    let pki = Pki::new();
+    let file = |stem: &str| pki.path().join(format!("{stem}.crt"));
+    let requests = [
+        ("client", LeafRequest::client("client")),
+        (
+            "peer",
+            LeafRequest::peer("peer", ["peer.test".parse().unwrap()]),
+        ),
+    ];
+    for (stem, request) in requests {
+        let leaf = pki.authority.issue(&request).unwrap();
+        leaf.save(pki.path(), stem).unwrap();
+    }
+    let as_listener = |stem: &str| {
+        check_tls(&TlsConfig {
+            certificate: file(stem),
+            key: pki.path().join(format!("{stem}.key")),
+            ..pki.tls(false)
+        })
+    };
+    as_listener("server").unwrap();
+    as_listener("peer").unwrap();
+    let error = as_listener("client").unwrap_err();
+    assert!(
+        matches!(&error, TlsError::Usage { usage: Usage::Server, path } if *path == file("client")),
+        "{error}"
+    );
+    assert!(error.to_string().contains("lacks serverAuth"), "{error}");
+
+    let as_member = |stem: &str, name| check_member(&file(stem), &file("ca"), name);
+    as_member("peer", None).unwrap();
+    as_member("peer", Some("peer.test")).unwrap();
+    for (stem, lacks) in [("client", Usage::Server), ("server", Usage::Client)] {
+        let error = as_member(stem, None).unwrap_err();
+        assert!(
+            matches!(error, TlsError::Usage { usage, .. } if usage == lacks),
+            "{stem}: {error}"
+        );
+    }
+    for name in ["test", "other.test", "not a name"] {
+        let error = as_member("peer", Some(name)).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("{name:?}")) && error.contains("peer.test, localhost"),
+            "{error}"
+        );
+    }
+    let other = Pki::new();
+    let error = check_member(&file("peer"), &other.path().join("ca.crt"), None).unwrap_err();
+    assert!(matches!(error, TlsError::Stranger { .. }), "{error}");
+}

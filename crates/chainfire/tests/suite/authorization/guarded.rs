@@ -55,7 +55,7 @@ impl Guarded {
         config.grpc.address.set_port(0);
         config.peer.address.set_port(0);
         config.raft.heartbeat_ms = 50;
-        config.raft.election_timeout_ms = 400;
+        config.raft.election_timeout_ms = 600;
         let server = pki.server("chainfire", &[]).unwrap();
         let tls = TlsConfig {
             certificate: server.certificate,

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use photon_proto::etcdserverpb::{LeaseGrantRequest, lease_client::LeaseClient};
 use prost_reflect::DescriptorPool;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -166,6 +167,12 @@ async fn a_certificate_of_no_user_may_nothing() {
     ] {
         everywhere(&doors, ask, &Denied).await;
     }
+    // As in etcd: whoever was let in may have leases, and see the ids of others.
+    everywhere(&doors, Ask::Leases, &Allowed).await;
+    LeaseClient::new(node.channel(Some("mallory")))
+        .lease_grant(LeaseGrantRequest { id: 5, ttl: 600 })
+        .await
+        .unwrap();
     for ask in ROOTS_OWN {
         for door in &doors {
             match (door.name, door.ask(ask).await) {
@@ -253,7 +260,9 @@ static RPCS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let served = chainfire::etcd::SERVICES
         .iter()
         .chain(&["photon.chainfire.v1.ChainFire"]);
-    let mut paths = vec!["grpc.reflection.v1.ServerReflection/ServerReflectionInfo".to_owned()];
+    let mut paths = ["v1", "v1alpha"]
+        .map(|version| format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"))
+        .to_vec();
     for name in served {
         let service = pool.get_service_by_name(name).unwrap();
         let methods = service.methods();

@@ -58,6 +58,14 @@ async fn a_full_store_is_not_healthy() {
     assert_eq!(health["health"], "false");
     assert_eq!(health["reason"], "ALARM NOSPACE");
     assert_eq!(get(&node, "/health?exclude=NOSPACE").await.0, 200);
+    // On the REST port it is fit to serve, and says what is the matter.
+    let rest = format!("http://{}/health", node.running().rest_address());
+    let response = reqwest::get(rest).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    assert_eq!(body["data"]["status"], "healthy");
+    let reason = body["data"]["reason"].as_str().unwrap();
+    assert!(reason.contains("NOSPACE"), "{reason}");
     node.stop().await;
 }
 
