@@ -31,7 +31,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             block_cache_bytes: 64 << 20,
-            memtable_bytes: 48 << 20,
+            memtable_bytes: 40 << 20,
             quota_bytes: 64 << 30,
             max_txn_ops: 128,
             compaction_step: 500,

@@ -290,7 +290,7 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             block_mib: 64,
-            memtable_mib: 48,
+            memtable_mib: 40,
         }
     }
 }
