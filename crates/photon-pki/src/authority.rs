@@ -10,7 +10,9 @@ use rcgen::{
     PKCS_ECDSA_P256_SHA256,
 };
 
-use crate::{Description, Leaf, LeafRequest, PkiError, Purpose, SubjectName, describe, files};
+use crate::{
+    Description, Leaf, LeafRequest, PkiError, Purpose, SubjectName, describe, files, request,
+};
 
 /// How long a root is valid: ten years.
 const LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -121,10 +123,23 @@ impl Authority {
         })
     }
 
+    /// Signs the key of a certificate signing request (PEM) and returns the certificate. The request proves that its
+    /// sender has the key; names, purpose and lifetime are those of `request`, whatever it asks for.
+    pub fn sign(&self, request: &LeafRequest, signing_request: &str) -> Result<String, PkiError> {
+        let key = request::public_key(signing_request)?;
+        let mut params = request.params()?;
+        set_validity(&mut params, SystemTime::now(), request.lifetime);
+        Ok(params.signed_by(&key, &self.issuer)?.pem())
+    }
+
     /// A certificate of the same names, purpose and lifetime with a new key. Only for certificates of this
     /// authority; one that has expired is renewed too.
     pub fn renew(&self, certificate_pem: &str) -> Result<Leaf, PkiError> {
-        let old = describe(certificate_pem)?;
+        self.issue(&self.renewal(&describe(certificate_pem)?)?)
+    }
+
+    /// What is to be issued in place of a certificate of this authority.
+    pub fn renewal(&self, old: &Description) -> Result<LeafRequest, PkiError> {
         if old.is_authority {
             return Err(PkiError::NotOurs(
                 "an authority's own certificate is not renewed".to_owned(),
@@ -140,11 +155,11 @@ impl Authority {
                 old.common_name
             )));
         }
-        self.issue(&LeafRequest {
+        Ok(LeafRequest {
             lifetime: old.lifetime(),
             purpose: old.purpose.ok_or(PkiError::Pem("leaf certificate"))?,
-            common_name: old.common_name,
-            names: old.names,
+            common_name: old.common_name.clone(),
+            names: old.names.clone(),
         })
     }
 

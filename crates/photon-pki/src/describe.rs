@@ -77,7 +77,13 @@ impl Description {
 pub fn describe(pem: &str) -> Result<Description, PkiError> {
     const WHAT: PkiError = PkiError::Pem("certificate");
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| WHAT)?;
-    let (_, certificate) = X509Certificate::from_der(&der).map_err(|_| WHAT)?;
+    describe_der(&der)
+}
+
+/// Reads a certificate in DER.
+pub fn describe_der(der: &[u8]) -> Result<Description, PkiError> {
+    const WHAT: PkiError = PkiError::Pem("certificate");
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| WHAT)?;
     let time = |time: x509_parser::time::ASN1Time| {
         Timestamp::from_second(time.timestamp()).map_err(|_| WHAT)
     };

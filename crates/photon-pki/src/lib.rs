@@ -3,6 +3,7 @@
 //! ```text
 //! Authority::create ──> ca.crt (0644), ca.key (0600)
 //!     │ issue(LeafRequest) / renew(certificate)
+//!     │ sign(LeafRequest, request)      <── KeyRequest: who has the key never shows it
 //!     v
 //! Leaf ──> <name>.crt (0644), <name>.key (0600)      describe(certificate) ──> names, expiry, due?
 //! ```
@@ -15,10 +16,12 @@ mod authority;
 mod describe;
 pub mod files;
 mod leaf;
+mod request;
 
 pub use authority::Authority;
-pub use describe::{Description, describe};
+pub use describe::{Description, describe, describe_der};
 pub use leaf::{Leaf, LeafRequest, Purpose, SubjectName};
+pub use request::KeyRequest;
 
 use std::path::PathBuf;
 
@@ -39,6 +42,9 @@ pub enum PkiError {
     /// Text that is not the PEM it should be.
     #[error("not a usable {0} in PEM")]
     Pem(&'static str),
+    /// A certificate signing request that is not answered.
+    #[error("the certificate signing request {0}")]
+    Request(&'static str),
     /// A name that cannot stand in a certificate.
     #[error("{0:?} cannot stand in a certificate")]
     Name(String),

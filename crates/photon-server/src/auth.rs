@@ -32,6 +32,17 @@ impl fmt::Display for Identity {
     }
 }
 
+/// What a door does with a request that its authenticator has looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// The caller is known.
+    Known(Identity),
+    /// There is no credential: the local operator in dev mode, refused otherwise.
+    Anonymous,
+    /// The route is for everybody: the request passes in every mode, whatever credential it carries.
+    Open,
+}
+
 /// Finds the caller's credential and checks it.
 pub trait Authenticator: Send + Sync + 'static {
     /// `Ok(None)`: there is no credential. `Err`: there is one and it is bad, which is refused in every mode.
@@ -40,6 +51,20 @@ pub trait Authenticator: Send + Sync + 'static {
         request: &'a Parts,
         peer: Option<&'a Peer>,
     ) -> BoxFuture<'a, Result<Option<Identity>, Error>>;
+
+    /// What a door asks. An authenticator that has more to say than an [`Identity`] leaves it in the request's
+    /// extensions, for the handlers; one that knows routes for everybody tells here. The matched path is in the
+    /// extensions already.
+    fn admit<'a>(
+        &'a self,
+        request: &'a mut Parts,
+        peer: Option<&'a Peer>,
+    ) -> BoxFuture<'a, Result<Admission, Error>> {
+        Box::pin(async move {
+            let found = self.authenticate(request, peer).await?;
+            Ok(found.map_or(Admission::Anonymous, Admission::Known))
+        })
+    }
 }
 
 /// Accepts client certificates and nothing else: an `Authorization` header is a bad credential.

@@ -75,7 +75,7 @@ pub struct Daemon {
     readiness: Option<ReadinessCheck>,
     descriptors: Vec<&'static [u8]>,
     others: Vec<(String, SocketAddr)>,
-    rest: Vec<(Listen, Router)>,
+    rest: Vec<(Listen, Router, Option<Router>)>,
     grpc: Vec<(Listen, Routes, Option<Router>)>,
     draining: CancellationToken,
 }
@@ -183,7 +183,15 @@ impl Daemon {
     /// A REST listener in the guide's style. Health, metrics and OpenAPI routes are added.
     #[must_use]
     pub fn rest(mut self, listen: Listen, router: Router) -> Self {
-        self.rest.push((listen, router));
+        self.rest.push((listen, router, None));
+        self
+    }
+
+    /// [`Daemon::rest`] that answers routes of another style too. Those come as they are: put a [`Daemon::door`] with
+    /// their face around them.
+    #[must_use]
+    pub fn rest_with(mut self, listen: Listen, router: Router, others: Router) -> Self {
+        self.rest.push((listen, router, Some(others)));
         self
     }
 
@@ -213,9 +221,11 @@ impl Daemon {
 
         let mut servers = Vec::new();
         let (mut rest, mut grpc) = (Vec::new(), Vec::new());
-        for (listen, router) in std::mem::take(&mut self.rest) {
+        for (listen, router, others) in std::mem::take(&mut self.rest) {
             rest.push(self.check("REST", &listen)?);
             let router = self.door("rest").wrap(self.built_in(&health).merge(router));
+            // What answers for paths that nobody has is that of the router merged last.
+            let router = others.unwrap_or_default().merge(router);
             servers.push(self.server("rest", listen, router)?);
         }
         for (listen, routes, http) in std::mem::take(&mut self.grpc) {

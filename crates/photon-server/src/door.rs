@@ -28,7 +28,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use uuid::Uuid;
 
 use crate::{
-    auth::{Authenticator, CertificateAuthenticator, Identity},
+    auth::{Admission, Authenticator, CertificateAuthenticator, Identity},
     config::{LimitsConfig, Mode},
     face::{Face, GuideFace, Meta},
     metrics::{HttpMetrics, Metrics},
@@ -180,8 +180,10 @@ impl Door {
         if let Err(error) = self.check(&parts, has_body) {
             return refuse(error);
         }
+        parts.extensions.insert(id);
+        parts.extensions.insert(Deadline(deadline));
         let open = OPEN_PATHS.contains(&parts.uri.path());
-        match self.identify(&parts, open).await {
+        match self.identify(&mut parts, open).await {
             Ok(Some(identity)) => {
                 record.identity = Some(identity.to_string());
                 parts.extensions.insert(identity);
@@ -189,8 +191,6 @@ impl Door {
             Ok(None) => {}
             Err(error) => return refuse(error),
         }
-        parts.extensions.insert(id);
-        parts.extensions.insert(Deadline(deadline));
         let body = Body::new(Limited::new(body, self.limits.body_bytes));
         let handler = AssertUnwindSafe(next.run(Request::from_parts(parts, body))).catch_unwind();
         match tokio::time::timeout_at(deadline, handler).await {
@@ -223,20 +223,22 @@ impl Door {
         }
     }
 
-    async fn identify(&self, parts: &Parts, open: bool) -> Result<Option<Identity>, Error> {
+    async fn identify(&self, parts: &mut Parts, open: bool) -> Result<Option<Identity>, Error> {
         let Some(authenticator) = &self.authenticator else {
             return Ok(None);
         };
         if open {
             return Ok(None);
         }
-        let found = authenticator
-            .authenticate(parts, parts.extensions.get::<Peer>())
-            .await?;
-        match (found, self.mode) {
-            (Some(identity), _) => Ok(Some(identity)),
-            (None, Mode::Dev) => Ok(Some(Identity::DevOperator)),
-            (None, Mode::Enforce) => Err(Error::unauthenticated("a credential is required")),
+        let peer = parts.extensions.get::<Peer>().cloned();
+        let admission = authenticator.admit(parts, peer.as_ref()).await?;
+        match (admission, self.mode) {
+            (Admission::Known(identity), _) => Ok(Some(identity)),
+            (Admission::Open, _) => Ok(None),
+            (Admission::Anonymous, Mode::Dev) => Ok(Some(Identity::DevOperator)),
+            (Admission::Anonymous, Mode::Enforce) => {
+                Err(Error::unauthenticated("a credential is required"))
+            }
         }
     }
 
@@ -269,7 +271,12 @@ impl Door {
             (None, _) => return Response::from_parts(parts, body),
         };
         record.note(&error);
-        with_headers(self.face.error(&error, &meta), &parts.headers)
+        let mut response = with_headers(self.face.error(&error, &meta), &parts.headers);
+        if let Some(seconds) = retry_after(&error) {
+            let headers = response.headers_mut();
+            headers.entry(header::RETRY_AFTER).or_insert(seconds.into());
+        }
+        response
     }
 }
 
@@ -325,6 +332,11 @@ fn without_outcome(status: StatusCode, method: &Method) -> Error {
             Error::new(Code::by_http(status.as_u16()), reason.to_ascii_lowercase())
         }
     }
+}
+
+/// What an error's details say in `retry_after_seconds`.
+fn retry_after(error: &Error) -> Option<u64> {
+    error.details()?.get("retry_after_seconds")?.as_u64()
 }
 
 /// Keeps what a handler set beside its content, as `Allow`, `Location` or `Retry-After`.

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fmt::Write as _,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -9,13 +10,21 @@ use std::{
 use axum::{Router, extract::Request, response::IntoResponse as _};
 use http::{HeaderValue, Uri, header};
 use photon_core::{Code, Error};
-use tonic::{Status, server::NamedService, service::Routes};
+use tonic::{Status, metadata::AsciiMetadataValue, server::NamedService, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::{Service, ServiceExt as _};
 
 use crate::health::Phase;
 
-/// The common error as a gRPC status: the code's number and the public message.
+/// The suite's error code beside the coarser gRPC one.
+pub const ERROR_CODE: &str = "photon-error-code";
+/// What a program may read about an error, as JSON in ASCII.
+pub const ERROR_DETAILS: &str = "photon-error-details";
+/// The longest text put into metadata: clients limit all of an answer's together, often to 8 KiB.
+const METADATA_BYTES: usize = 4096;
+
+/// The common error as a gRPC status: the code's number and the public message, and as metadata [`ERROR_CODE`] and
+/// [`ERROR_DETAILS`].
 #[must_use]
 pub fn status(error: &Error) -> Status {
     if error.code() == Code::INTERNAL {
@@ -24,7 +33,36 @@ pub fn status(error: &Error) -> Status {
             "request failed inside"
         );
     }
-    Status::new(tonic::Code::from_i32(error.code().grpc), error.message())
+    let mut status = Status::new(tonic::Code::from_i32(error.code().grpc), error.message());
+    put(&mut status, ERROR_CODE, error.code().name);
+    if let Some(details) = error.details() {
+        put(&mut status, ERROR_DETAILS, &in_ascii(&details.to_string()));
+    }
+    status
+}
+
+/// What does not fit into metadata stays out of it.
+fn put(status: &mut Status, key: &'static str, text: &str) {
+    if text.len() <= METADATA_BYTES
+        && let Ok(value) = AsciiMetadataValue::try_from(text)
+    {
+        status.metadata_mut().insert(key, value);
+    }
+}
+
+/// The same JSON in ASCII: other characters, which stand in strings only, escaped. An error's details quote what the
+/// caller sent.
+fn in_ascii(json: &str) -> String {
+    json.chars().fold(String::new(), |mut text, c| {
+        if c.is_ascii() {
+            text.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(text, "\\u{unit:04x}"); // writing to a string cannot fail
+            }
+        }
+        text
+    })
 }
 
 /// gRPC services, and beside them plain HTTP routes on the same port.
@@ -151,7 +189,7 @@ fn name_too_large(answer: Answer) -> Answer {
     };
     let mut answer = Status::resource_exhausted(text).into_http();
     answer.headers_mut().insert(
-        "photon-error-code",
+        ERROR_CODE,
         HeaderValue::from_static(Code::PAYLOAD_TOO_LARGE.name),
     );
     answer
@@ -271,6 +309,27 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
     use super::*;
+
+    #[test]
+    fn a_status_says_the_suites_code_and_details() {
+        let found = status(&Error::required("key"));
+        assert_eq!(found.code(), tonic::Code::InvalidArgument);
+        assert_eq!(
+            found.metadata().get(ERROR_CODE).unwrap(),
+            "VALIDATION_ERROR"
+        );
+        let details = found.metadata().get(ERROR_DETAILS).unwrap();
+        assert!(details.to_str().unwrap().contains("\"key\""));
+        // Whatever was quoted.
+        let foreign = Error::validation("ключ🔑", "pattern", "x");
+        let found = status(&foreign);
+        let details = found.metadata().get(ERROR_DETAILS).unwrap();
+        let details: serde_json::Value = serde_json::from_str(details.to_str().unwrap()).unwrap();
+        assert_eq!(details["field"], "ключ🔑");
+        // Too much of it is left out, not an error.
+        let long = status(&Error::validation(&"x".repeat(10_000), "length", "x"));
+        assert!(long.metadata().get(ERROR_DETAILS).is_none());
+    }
 
     #[test]
     fn only_tonics_own_unimplemented_is_named() {

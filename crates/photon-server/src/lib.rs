@@ -32,7 +32,7 @@ pub mod peer;
 mod process;
 pub mod rest;
 
-pub use auth::{Authenticator, CertificateAuthenticator, Identity};
+pub use auth::{Admission, Authenticator, CertificateAuthenticator, Identity};
 pub use config::{
     AuthConfig, ConfigError, LimitsConfig, ListenConfig, LogConfig, Mode, TlsConfig, load,
 };

@@ -1,6 +1,6 @@
 //! Who is at the other end of a connection.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
@@ -16,7 +16,7 @@ pub struct Peer {
 }
 
 /// What a verified client certificate says about its holder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CertificateIdentity {
     /// The subject's common name; empty when it has none.
     pub common_name: String,
@@ -24,6 +24,18 @@ pub struct CertificateIdentity {
     pub dns_names: Vec<String>,
     /// SHA-256 of the certificate, lower-case hex.
     pub fingerprint: String,
+    /// The certificate itself, for those who want to know more.
+    pub der: Arc<[u8]>,
+}
+
+impl fmt::Debug for CertificateIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CertificateIdentity")
+            .field("common_name", &self.common_name)
+            .field("dns_names", &self.dns_names)
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
+    }
 }
 
 impl CertificateIdentity {
@@ -60,6 +72,7 @@ impl CertificateIdentity {
             common_name,
             dns_names,
             fingerprint,
+            der: der.as_ref().into(),
         })
     }
 }

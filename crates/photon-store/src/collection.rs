@@ -311,8 +311,9 @@ impl<T: Record> Collection<T> {
         codec::encode(&path, &stored.value, Some(&stored.origin), self.version())
     }
 
-    /// A record, or why it cannot be read, for lists and watches.
-    pub(crate) fn read(&self, entry: Entry) -> Result<Stored<T>, Unreadable> {
+    /// A record, or why it cannot be read: for lists and watches, and for whoever follows a [`Store::feed`] over several
+    /// collections.
+    pub fn read(&self, entry: Entry) -> Result<Stored<T>, Unreadable> {
         let (path, revision) = (entry.key.clone(), entry.revision);
         self.decode(entry).map_err(|error| {
             tracing::warn!(key = path, %error, "a stored record cannot be read");

@@ -14,10 +14,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
+use crate::audit::{AuditRecord, Trails};
 use crate::record::{Fields, Step};
 use crate::{
-    Change, Collection, Error, Expected, Fence, Options, PageRequest, Record, Store, Watch,
-    WatchEvent, WriteGate,
+    Change, Collection, Error, Expected, Feed, FeedEvent, Fence, Options, PageRequest, Record,
+    Store, Watch, WatchEvent, WriteGate,
 };
 
 /// Longest wait for anything in the suite. A server that needs it is broken; nothing is timed.
@@ -297,6 +298,154 @@ pub async fn transactions<S: Server>(server: &mut S) {
     assert!(matches!(huge.commit().await, Err(Error::TooLarge { .. })));
 }
 
+/// A change and its audit record happen together; concurrent writers leave one unbroken chain; what is altered,
+/// removed or added behind its back is found; what is exported is let go of without breaking the chain.
+pub async fn audits<S: Server>(server: &mut S) {
+    let store = connect(server).await;
+    let volumes: Collection<Volume> = store.collection();
+    let trails = Trails::new(store.clone(), "conformance");
+    let entry = |what: &str| {
+        let mut entry = Fields::new();
+        entry.insert("what".into(), what.into());
+        entry
+    };
+    let nothing = trails.verify("shop", 1, u64::MAX).await.unwrap();
+    assert!(nothing.complete && nothing.head.is_none() && nothing.fault.is_none());
+
+    let mut create = store.transaction();
+    create.create(&volumes, "a", &volume("a")).unwrap();
+    let committed = trails
+        .commit(&create, "shop", &entry("made a"))
+        .await
+        .unwrap();
+    let made = volumes.get("a").await.unwrap().unwrap();
+    assert_eq!(made.revision, committed.revision);
+    let record_key = |seq: u64| format!("/photon/conformance/audit/shop/{seq:020}");
+    let record = store.get_raw(&record_key(1)).await.unwrap().unwrap();
+    assert_eq!(record.revision, committed.revision, "one transaction");
+
+    // A refused change leaves no record, and its own reason is told.
+    let again = trails.commit(&create, "shop", &entry("made a again")).await;
+    assert!(matches!(again, Err(Error::AlreadyExists { key }) if key.ends_with("/volume/a")));
+    assert_eq!(trails.head("shop").await.unwrap().unwrap().seq, 1);
+
+    // Two processes, eight writers each, one trail; and another trail beside it.
+    const EACH: usize = 6;
+    let other = Trails::new(connect(server).await, "conformance");
+    let writers: Vec<_> = (0..16)
+        .map(|writer| {
+            let trails = if writer % 2 == 0 {
+                trails.clone()
+            } else {
+                other.clone()
+            };
+            let (store, volumes) = (store.clone(), volumes.clone());
+            tokio::spawn(async move {
+                for write in 0..EACH {
+                    let name = format!("w{writer}-{write}");
+                    let mut create = store.transaction();
+                    create.create(&volumes, &name, &volume(&name)).unwrap();
+                    let mut entry = Fields::new();
+                    entry.insert("what".into(), name.into());
+                    trails.commit(&create, "shop", &entry).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let mut alone = store.transaction();
+    alone.create(&volumes, "b", &volume("b")).unwrap();
+    trails
+        .commit(&alone, "beside", &entry("made b"))
+        .await
+        .unwrap();
+    let all = 1 + 16 * EACH as u64;
+    let verdict = trails.verify("shop", 1, u64::MAX).await.unwrap();
+    assert_eq!((verdict.records, verdict.fault.as_ref()), (all, None));
+    assert!(verdict.complete);
+    assert_eq!(trails.names(None, 10).await.unwrap(), ["beside", "shop"]);
+    assert_eq!(trails.names(Some("beside"), 10).await.unwrap(), ["shop"]);
+
+    let records: Vec<AuditRecord> = trails
+        .records("shop", 1, 10_000)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(records.len() as u64, all);
+    assert!(records.is_sorted_by(|a, b| a.at <= b.at && a.seq < b.seq));
+    for wanted in [&records[0], &records[7], &records[records.len() - 1]] {
+        let first = records
+            .iter()
+            .find(|record| record.at >= wanted.at)
+            .unwrap();
+        assert_eq!(trails.seek("shop", wanted.at).await.unwrap(), first.seq);
+    }
+    let after = records[records.len() - 1].at + jiff::SignedDuration::from_secs(1);
+    assert_eq!(trails.seek("shop", after).await.unwrap(), all + 1);
+    let part = trails.verify("shop", 50, 10).await.unwrap();
+    assert_eq!(
+        (part.from, part.through.seq, part.complete),
+        (50, 59, false)
+    );
+    assert_eq!(part.fault, None);
+
+    // Exported, the chain goes on; and only what is oldest can be.
+    trails.cut("shop", &records[..10], None).await.unwrap();
+    let wrong = trails.cut("shop", &records[20..30], None).await;
+    assert!(matches!(wrong, Err(Error::Conflict { .. })), "{wrong:?}");
+    let mut more = store.transaction();
+    more.create(&volumes, "c", &volume("c")).unwrap();
+    trails
+        .commit(&more, "shop", &entry("made c"))
+        .await
+        .unwrap();
+    let verdict = trails.verify("shop", 1, u64::MAX).await.unwrap();
+    assert_eq!((verdict.from, verdict.records), (11, all + 1 - 10));
+    assert_eq!(verdict.fault, None);
+    assert!(verdict.complete);
+
+    // Whoever writes past us is found out.
+    let tamper = async |key: String, value: Option<Vec<u8>>| {
+        let mut transaction = store.transaction();
+        match value {
+            Some(value) => transaction.put_raw(&key, value, 0).unwrap(),
+            None => transaction.delete_raw(&key).unwrap(),
+        };
+        transaction.commit().await.unwrap();
+    };
+    let good = store.get_raw(&record_key(20)).await.unwrap().unwrap().value;
+    let altered = String::from_utf8(good.to_vec())
+        .unwrap()
+        .replace("\"what\":\"w", "\"what\":\"x");
+    for (value, sign) in [
+        (Some(altered.into_bytes()), "hash"),
+        (Some(b"{".to_vec()), "cannot be read"),
+        (None, "missing"),
+    ] {
+        tamper(record_key(20), value).await;
+        let fault = trails
+            .verify("shop", 1, u64::MAX)
+            .await
+            .unwrap()
+            .fault
+            .unwrap();
+        assert_eq!(fault.seq, 20);
+        assert!(fault.what.contains(sign), "{fault:?}");
+    }
+    tamper(record_key(20), Some(good.to_vec())).await;
+    assert_eq!(
+        trails.verify("shop", 1, u64::MAX).await.unwrap().fault,
+        None
+    );
+    tamper(record_key(all + 1), None).await;
+    let verdict = trails.verify("shop", 1, u64::MAX).await.unwrap();
+    assert_eq!(verdict.fault.unwrap().seq, all + 1, "the end was cut off");
+}
+
 /// Older forms are read, unknown fields stay, and new forms are written only through the gate.
 pub async fn versions<S: Server>(server: &mut S) {
     let gate = WriteGate::default();
@@ -426,6 +575,57 @@ pub async fn watches<S: Server>(server: &mut S) {
         matches!(put, WatchEvent::Put(stored) if stored.key == "org/c"),
         "no snapshot"
     );
+}
+
+/// A feed in which nothing happens can be told from one whose store is gone, and a revision that changed nothing of it is
+/// reached.
+pub async fn progress<S: Server>(server: &mut S) {
+    let store = connect(server).await;
+    let volumes: Collection<Volume> = store.collection();
+    let mut feed = store.feed("/photon/elsewhere/");
+    assert_eq!(feed.current_as_of(), None);
+    let first = soon("a snapshot", feed.next_batch()).await.unwrap();
+    assert!(matches!(&first[..], [FeedEvent::Snapshot { entries, .. }] if entries.is_empty()));
+    let listed = feed.current_as_of().expect("a snapshot is of some moment");
+    soon("the watch stands", feed.next_batch()).await.unwrap();
+    assert!(feed.is_connected());
+    assert_eq!(feed.current_as_of(), Some(listed), "nothing was asked");
+
+    let written = volumes.create("a", volume("a")).await.unwrap().revision;
+    let asked = Instant::now();
+    reach(&mut feed, written, asked).await;
+
+    server.stop().await.unwrap();
+    let lost = Instant::now();
+    // Nobody answers: the feed may be asked, and does not say that it is current.
+    for _ in 0..3 {
+        feed.request_progress().await;
+        let _ = timeout(Duration::from_millis(100), feed.next_batch()).await;
+    }
+    assert!(feed.current_as_of().unwrap() <= lost);
+    server.start().await.unwrap();
+    let store = connect(server).await;
+    let volumes: Collection<Volume> = store.collection();
+    let written = volumes.create("b", volume("b")).await.unwrap().revision;
+    reach(&mut feed, written, Instant::now()).await;
+}
+
+/// Asks until the feed has come to a revision and to a moment.
+async fn reach(feed: &mut Feed, revision: i64, moment: Instant) {
+    let reaching = async {
+        let mut reached = 0;
+        while reached < revision || feed.current_as_of() < Some(moment) {
+            feed.request_progress().await;
+            let told = timeout(Duration::from_millis(100), feed.next_batch()).await;
+            for event in told.into_iter().flat_map(Result::unwrap) {
+                match event {
+                    FeedEvent::Synced { revision } => reached = reached.max(revision),
+                    other => panic!("nothing happened there: {other:?}"),
+                }
+            }
+        }
+    };
+    soon("the feed is current", reaching).await;
 }
 
 /// While the server is killed twice under a writer, a watch tells every write once, in order.
@@ -731,4 +931,12 @@ pub async fn replaced_store<S: Server>(server: &mut S) {
     let all = volumes.list(&PageRequest::default()).await.unwrap();
     assert!(all.items.is_empty(), "the refused write did not happen");
     volumes.create("a", volume("a")).await.unwrap();
+
+    // Whoever watched the store before begins again with what is there.
+    store.accept_change().await.unwrap();
+    let begun = next_change(&mut watch).await;
+    assert!(
+        matches!(&begun, WatchEvent::Snapshot { items, .. } if items.len() == 1),
+        "{begun:?}"
+    );
 }

@@ -2,18 +2,23 @@
 //!
 //! ```text
 //!   Begin ──list (pages of one revision R)──> Snapshot ──> Resume(R)
-//!   Resume(r) ──store verified, watch from r+1 accepted──> Live(r) ──> Synced
+//!   Resume(r) ──store verified, watch from r accepted──> Live(r) ──> Synced
 //!   Live(r) ──events──> Live(r')        ──connection lost──> Resume(r)      ──compacted──> Begin
 //! ```
+//!
+//! The watch begins at `r` itself, and what is known of it is left out: of one that begins in the future the server does
+//! not say how far it is.
 //!
 //! `r` only moves when everything up to it has been put in the queue, and the next answer is read only when
 //! the queue is empty: nothing is lost and nothing comes twice over a reconnection. The server never splits
 //! the events of one revision (fragments are not asked for).
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_client::{EventType, GetOptions, WatchOptions, WatchResponse, WatchStream};
+use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::store::Store;
@@ -22,6 +27,9 @@ use crate::{Error, Result, key};
 
 /// Rows of one answer of the store while listing.
 const ROWS: i64 = 1000;
+
+/// When a question for progress that was not answered is asked again.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// A key with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +85,9 @@ pub struct Feed {
     phase: Phase,
     queue: VecDeque<FeedEvent>,
     backoff: Backoff,
+    /// When the question for progress was sent that this connection has not answered.
+    asked: Option<Instant>,
+    current: Option<Instant>,
 }
 
 impl std::fmt::Debug for Feed {
@@ -96,6 +107,8 @@ impl Feed {
             phase: Phase::Begin,
             queue: VecDeque::new(),
             backoff: Backoff::outage(),
+            asked: None,
+            current: None,
         }
     }
 
@@ -116,7 +129,8 @@ impl Feed {
     ///
     /// # Errors
     /// Only what trying again does not help against: [`Error::StoreChanged`], [`Error::Denied`],
-    /// [`Error::Protocol`]. The feed may be asked again afterwards and goes on where it stood.
+    /// [`Error::Protocol`]. The feed may be asked again afterwards and goes on where it stood, but begins again after
+    /// [`Error::StoreChanged`].
     pub async fn next(&mut self) -> Result<FeedEvent> {
         loop {
             if let Some(event) = self.queue.pop_front() {
@@ -134,17 +148,62 @@ impl Feed {
                         prefix = self.prefix,
                         "watch fell behind a compaction, listing"
                     );
+                    self.asked = None;
                     self.phase = Phase::Begin;
                 }
                 Err(error) => {
                     self.interrupted();
+                    if matches!(error, Error::StoreChanged(_)) {
+                        // Once that is accepted, nothing of what was known is worth anything.
+                        self.phase = Phase::Begin;
+                    }
                     return Err(error);
                 }
             }
         }
     }
 
+    /// The next events that belong together: at least one, and all of a revision or none of it. Otherwise as
+    /// [`Feed::next`].
+    ///
+    /// # Errors
+    /// As [`Feed::next`].
+    pub async fn next_batch(&mut self) -> Result<Vec<FeedEvent>> {
+        let first = self.next().await?;
+        // One answer of the store is queued as a whole, and never splits a revision.
+        Ok(std::iter::once(first).chain(self.queue.drain(..)).collect())
+    }
+
+    /// Asks the store how far the watch has come; [`FeedEvent::Synced`] answers it, once everything before it has been
+    /// told. While no watch stands, or an answer is still to come, nothing is asked. So a feed that is silent because
+    /// nothing happens can be told from one whose store is gone: [`Feed::current_as_of`] moves on.
+    pub async fn request_progress(&mut self) {
+        let now = Instant::now();
+        // Answers do not say what they answer: with one question at a time there is no doubt.
+        if self.asked.is_some_and(|asked| now < asked + ANSWER) {
+            return;
+        }
+        let Phase::Live(_, stream) = &mut self.phase else {
+            return;
+        };
+        match stream.request_progress().await {
+            // If it is the second time, the answer may be to the first.
+            Ok(()) => self.asked = self.asked.or(Some(now)),
+            Err(error) => {
+                tracing::debug!(prefix = self.prefix, %error, "watch interrupted");
+                self.interrupted();
+            }
+        }
+    }
+
+    /// Everything that had happened by then has been told, or waits in the queue that [`Feed::next_batch`] empties:
+    /// when the last list began, or the last question for progress that was answered was asked. `None` before the first.
+    pub fn current_as_of(&self) -> Option<Instant> {
+        self.current
+    }
+
     fn interrupted(&mut self) {
+        self.asked = None;
         if let Phase::Live(revision, _) = self.phase {
             self.phase = Phase::Resume(revision);
         }
@@ -154,7 +213,9 @@ impl Feed {
     async fn advance(&mut self) -> Result<()> {
         match &mut self.phase {
             Phase::Begin => {
+                let began = Instant::now();
                 let (entries, revision) = list(&self.store, &self.prefix).await?;
+                self.current = Some(began);
                 self.queue
                     .push_back(FeedEvent::Snapshot { entries, revision });
                 self.phase = Phase::Resume(revision);
@@ -178,12 +239,19 @@ impl Feed {
 
     fn take(&mut self, response: &WatchResponse) -> Result<()> {
         let header = look(&self.store, response)?;
+        let known = match self.phase {
+            Phase::Live(revision, _) => revision,
+            Phase::Begin | Phase::Resume(_) => 0,
+        };
         let mut events = Vec::with_capacity(response.events().len());
         let mut reached = 0;
         for event in response.events() {
             let kv = event
                 .kv()
                 .ok_or_else(|| Error::Protocol("an event without a key".into()))?;
+            if kv.mod_revision() <= known {
+                continue;
+            }
             reached = reached.max(kv.mod_revision());
             events.push(match event.event_type() {
                 EventType::Put => FeedEvent::Put(self.store.entry(kv)?),
@@ -193,9 +261,10 @@ impl Feed {
                 },
             });
         }
-        if events.is_empty() && !response.created() {
+        if response.events().is_empty() && !response.created() {
             // A progress notice: nothing is undelivered up to the header's revision.
             reached = header.revision;
+            self.current = self.asked.take().or(self.current);
             events.push(FeedEvent::Synced { revision: reached });
         }
         if let Phase::Live(revision, _) = &mut self.phase {
@@ -237,7 +306,7 @@ async fn open(store: &Store, prefix: &str, revision: i64) -> Result<WatchStream>
     let from = store.full(prefix);
     let options = WatchOptions::new()
         .with_range(key::prefix_end(&from))
-        .with_start_revision(revision + 1)
+        .with_start_revision(revision.max(1))
         .with_progress_notify();
     let opening = async {
         let mut client = store.watch_client();

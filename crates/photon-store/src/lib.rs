@@ -4,6 +4,7 @@
 //!   Collection<T>  get create update replace delete list watch      Leadership  Lease
 //!        |  codec: versions, unknown fields                             |         |
 //!   Transaction  compares + writes, one outcome                         |         |
+//!        |  audit: its record, chained, in the same transaction           |         |
 //!        +--------------------- Store ----------------------------------+---------+
 //!                 deadlines, safe retries, witness (is this still the store we knew?)
 //!                               etcd-client
@@ -12,6 +13,7 @@
 //! Invariants are numbered in the crate's README. What it is not: a cache, an object mapper, or a way around
 //! revisions; every write is a compare-and-swap.
 
+pub mod audit;
 mod backoff;
 mod codec;
 mod collection;
@@ -24,6 +26,7 @@ mod key;
 mod lease;
 mod record;
 mod store;
+mod tls;
 mod transaction;
 mod watch;
 mod witness;
@@ -35,6 +38,7 @@ pub use feed::{Entry, Feed, FeedEvent};
 pub use lease::Lease;
 pub use record::{Fields, Record, Step, Stored, WriteGate};
 pub use store::{IDENTITY_KEY, Options, Store, Tls};
+pub use tls::TlsFiles;
 pub use transaction::{Committed, Transaction};
 pub use watch::{Watch, WatchEvent};
 pub use witness::{Change, Seen};

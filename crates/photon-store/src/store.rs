@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -91,10 +91,29 @@ impl Options {
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    client: Client,
-    kv: KvClient,
+    connection: RwLock<Connection>,
     options: Options,
     witness: Witness,
+}
+
+/// The clients of one set of certificates.
+#[derive(Clone)]
+struct Connection {
+    client: Client,
+    kv: KvClient,
+}
+
+impl Connection {
+    async fn open(options: &Options, tls: Option<&Tls>) -> Result<Self> {
+        let client = Client::connect(&options.endpoints, Some(connect_options(tls)))
+            .await
+            .map_err(|error| Error::Protocol(format!("cannot use the endpoints: {error}")))?;
+        let kv = client
+            .kv_client()
+            .max_decoding_message_size(LARGEST_ANSWER)
+            .max_encoding_message_size(LARGEST_ANSWER);
+        Ok(Self { client, kv })
+    }
 }
 
 impl fmt::Debug for Store {
@@ -126,16 +145,9 @@ impl Store {
         if !options.prefix.is_empty() {
             key::check(&options.prefix)?;
         }
-        let client = Client::connect(&options.endpoints, Some(connect_options(&options)))
-            .await
-            .map_err(|error| Error::Protocol(format!("cannot use the endpoints: {error}")))?;
-        let kv = client
-            .kv_client()
-            .max_decoding_message_size(LARGEST_ANSWER)
-            .max_encoding_message_size(LARGEST_ANSWER);
+        let connection = Connection::open(&options, options.tls.as_ref()).await?;
         let store = Self(Arc::new(Inner {
-            client,
-            kv,
+            connection: RwLock::new(connection),
             witness: Witness::new(options.seen.clone()),
             options,
         }));
@@ -228,6 +240,38 @@ impl Store {
         response.kvs().first().map(|kv| self.entry(kv)).transpose()
     }
 
+    /// Goes on with other certificates: calls from now on use them, those under way and open watches end as they are.
+    ///
+    /// # Errors
+    /// Certificates that cannot be used, or that the store refuses; then everything stays as it is.
+    pub async fn replace_tls(&self, tls: &Tls) -> Result<()> {
+        let connection = Connection::open(&self.0.options, Some(tls)).await?;
+        // A connection is only made when it is used: one that does not work must not replace one that does.
+        let mut kv = connection.kv.clone();
+        let limit = self.0.options.request_timeout;
+        match tokio::time::timeout(limit, kv.get(IDENTITY_KEY, None)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => match Error::of_read(error) {
+                // It answered, so it has taken the certificate.
+                Error::Denied { .. } => {}
+                error => return Err(error),
+            },
+            Err(_) => return Err(Error::no_answer_to_read(limit)),
+        }
+        let mut current = self
+            .0
+            .connection
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = connection;
+        Ok(())
+    }
+
+    fn connection(&self) -> Connection {
+        let current = self.0.connection.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn options(&self) -> &Options {
         &self.0.options
     }
@@ -237,11 +281,11 @@ impl Store {
     }
 
     pub(crate) fn client(&self) -> Client {
-        self.0.client.clone()
+        self.connection().client
     }
 
     pub(crate) fn watch_client(&self) -> etcd_client::WatchClient {
-        self.0
+        self.connection()
             .client
             .watch_client()
             .max_decoding_message_size(LARGEST_ANSWER)
@@ -275,7 +319,8 @@ impl Store {
         let response = self
             .repeat(
                 || {
-                    let (mut kv, key, options) = (self.0.kv.clone(), key.clone(), options.clone());
+                    let (mut kv, key, options) =
+                        (self.connection().kv, key.clone(), options.clone());
                     async move { kv.get(key, Some(options)).await.map_err(Error::of_read) }
                 },
                 |response| Header::of(response.header()),
@@ -291,7 +336,7 @@ impl Store {
         let mut backoff = Backoff::outage();
         loop {
             let freshness = self.0.witness.before_request()?;
-            let mut kv = self.0.kv.clone();
+            let mut kv = self.connection().kv;
             let answer = tokio::time::timeout_at(end, kv.txn(txn.clone())).await;
             match answer {
                 Ok(Ok(response)) => {
@@ -346,14 +391,14 @@ impl Store {
     }
 }
 
-fn connect_options(options: &Options) -> ConnectOptions {
+fn connect_options(tls: Option<&Tls>) -> ConnectOptions {
     let mut connect = ConnectOptions::new()
         .with_connect_timeout(CONNECT)
         .with_keep_alive(PING, PING_ANSWER)
         .with_keep_alive_while_idle(true)
         // A member cut off from its peers refuses instead of leaving a watch silent.
         .with_require_leader(true);
-    if let Some(tls) = &options.tls {
+    if let Some(tls) = tls {
         let mut config = TlsOptions::new().ca_certificate(Certificate::from_pem(&tls.authority));
         if let Some((certificate, key)) = &tls.identity {
             config = config.identity(Identity::from_pem(certificate, key));

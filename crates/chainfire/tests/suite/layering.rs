@@ -65,7 +65,8 @@ fn uses_of(crate_name: &str, cell: &str) -> BTreeSet<String> {
         .flat_map(|short| match short {
             "engine" => vec!["chainfire-engine".to_owned()],
             "clients" => vec!["chainfire-client".to_owned()],
-            "core" | "proto" | "pki" | "raft" | "server" | "store" | "auth" | "reconcile" => {
+            "core" | "proto" | "pki" | "raft" | "server" | "store" | "authz" | "auth"
+            | "reconcile" => {
                 vec![format!("photon-{short}")]
             }
             _ => panic!("{crate_name}: the table names an unknown crate {short:?}"),

@@ -92,6 +92,11 @@ mod in_this_process {
     }
 
     #[tokio::test]
+    async fn audits() {
+        conformance::audits(&mut in_process().await).await;
+    }
+
+    #[tokio::test]
     async fn versions() {
         conformance::versions(&mut in_process().await).await;
     }
@@ -104,6 +109,11 @@ mod in_this_process {
     #[tokio::test]
     async fn watches() {
         conformance::watches(&mut in_process().await).await;
+    }
+
+    #[tokio::test]
+    async fn progress() {
+        conformance::progress(&mut in_process().await).await;
     }
 
     #[tokio::test]
@@ -166,6 +176,11 @@ mod as_a_process {
     }
 
     #[tokio::test]
+    async fn audits() {
+        conformance::audits(&mut process().await).await;
+    }
+
+    #[tokio::test]
     async fn versions() {
         conformance::versions(&mut process().await).await;
     }
@@ -178,6 +193,11 @@ mod as_a_process {
     #[tokio::test]
     async fn watches() {
         conformance::watches(&mut process().await).await;
+    }
+
+    #[tokio::test]
+    async fn progress() {
+        conformance::progress(&mut process().await).await;
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use photon_store::conformance::{self, Server};
-use photon_store::{Change, Error, Options, Store, Tls};
+use photon_store::{Change, Error, Options, Store, Tls, TlsFiles};
 use photon_testkit::{EtcdProcess, TestPki};
 
 struct Etcd(EtcdProcess);
@@ -54,6 +54,11 @@ async fn transactions() {
 }
 
 #[tokio::test]
+async fn audits() {
+    conformance::audits(&mut Etcd::start().await).await;
+}
+
+#[tokio::test]
 async fn versions() {
     conformance::versions(&mut Etcd::start().await).await;
 }
@@ -66,6 +71,11 @@ async fn contention() {
 #[tokio::test]
 async fn watches() {
     conformance::watches(&mut Etcd::start().await).await;
+}
+
+#[tokio::test]
+async fn progress() {
+    conformance::progress(&mut Etcd::start().await).await;
 }
 
 #[tokio::test]
@@ -189,4 +199,39 @@ async fn certificates_are_users() {
     let watch = service.feed("/theirs").next().await;
     assert!(matches!(watch, Err(Error::Denied { .. })), "{watch:?}");
     put(&operator, "/theirs").await.unwrap();
+
+    // Files that change are read again: the same process is somebody else once they are another's.
+    let dir = photon_testkit::scratch::Scratch::new("store-tls").unwrap();
+    let followed = TlsFiles {
+        authority: pki.authority().to_owned(),
+        certificate: dir.path().join("svc.crt"),
+        key: dir.path().join("svc.key"),
+        server_name: None,
+    };
+    let svc = pki.client("svc").unwrap();
+    std::fs::copy(&svc.certificate, &followed.certificate).unwrap();
+    std::fs::copy(&svc.key, &followed.key).unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let follower = tokio::spawn(service.clone().follow_tls(followed.clone(), stop.clone()));
+    let as_root = || async { service.get_raw("/theirs").await.is_ok() };
+    // What does not belong together changes nothing.
+    let mismatched = Tls {
+        identity: Some((
+            std::fs::read(&root.certificate).unwrap(),
+            std::fs::read(&svc.key).unwrap(),
+        )),
+        ..followed.read().unwrap()
+    };
+    service.replace_tls(&mismatched).await.unwrap_err();
+    put(&service, "/own/b").await.unwrap();
+    assert!(!as_root().await);
+    // The key first, as a renewal writes them.
+    std::fs::copy(&root.key, &followed.key).unwrap();
+    std::fs::copy(&root.certificate, &followed.certificate).unwrap();
+    let patience = std::time::Duration::from_secs(60);
+    photon_testkit::poll::eventually_true("the new certificate is used", patience, as_root)
+        .await
+        .unwrap();
+    stop.cancel();
+    follower.await.unwrap();
 }
