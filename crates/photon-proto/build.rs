@@ -14,8 +14,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "photon/chainfire/command/v1/command.proto",
         "photon/chainfire/v1/chainfire.proto",
         "photon/raft/v1/raft.proto",
-    ]
-    .map(|file| format!("{root}/{file}"));
+    ];
+    compile(root, &files, "descriptors.bin")?;
+    // A set of its own: what a service reflects, and what it has to know a permission for, is its own methods only.
+    compile(root, &["photon/iam/v1/iam.proto"], "iam-descriptors.bin")
+}
+
+fn compile(
+    root: &str,
+    files: &[&str],
+    descriptors: &str,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let files: Vec<String> = files.iter().map(|file| format!("{root}/{file}")).collect();
     let out = PathBuf::from(env::var("OUT_DIR")?);
     tonic_prost_build::configure()
         // Keys and values are cut out of the received frame instead of copied.
@@ -23,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".etcdserverpb")
         .bytes(".authpb")
         .bytes(".photon")
-        .file_descriptor_set_path(out.join("descriptors.bin"))
+        .file_descriptor_set_path(out.join(descriptors))
         .compile_protos(&files, &[root.to_owned()])?;
     Ok(())
 }

@@ -44,6 +44,13 @@ pub mod photon {
             }
         }
     }
+    /// IAM, who someone is and what they may do.
+    pub mod iam {
+        /// Version 1.
+        pub mod v1 {
+            tonic::include_proto!("photon.iam.v1");
+        }
+    }
     /// Raft between peers.
     pub mod raft {
         /// Version 1.
@@ -53,5 +60,9 @@ pub mod photon {
     }
 }
 
-/// Descriptors of everything above, for gRPC reflection.
+/// Descriptors of the store's interfaces, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Descriptors of IAM's interface.
+pub const IAM_FILE_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/iam-descriptors.bin"));

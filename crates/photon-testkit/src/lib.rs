@@ -9,6 +9,7 @@
 //! | [`etcd`] | Debian's etcd, one node or a cluster |
 //! | [`chainfire_process`] | the real `chainfire` binary |
 //! | `in_process` | ChainFire inside the test (feature `in-process`) |
+//! | `in_process_iam` | IAM inside the test, over such a ChainFire (feature `in-process-iam`) |
 //! | [`netlab`] | network namespaces on a bridge, with partitions and packet loss |
 //! | [`pki`] | a throw-away certificate authority |
 //! | [`history`], [`linearizability`], [`register`] | recording operations and judging them |
@@ -19,6 +20,8 @@ pub mod etcd;
 pub mod history;
 #[cfg(feature = "in-process")]
 pub mod in_process;
+#[cfg(feature = "in-process-iam")]
+pub mod in_process_iam;
 pub mod linearizability;
 pub mod netlab;
 pub mod pki;
@@ -34,6 +37,8 @@ pub use chainfire_process::{ChainfireProcess, ChainfireSpec};
 pub use etcd::{EtcdCluster, EtcdProcess};
 #[cfg(feature = "in-process")]
 pub use in_process::{InProcessChainfire, in_process_chainfire};
+#[cfg(feature = "in-process-iam")]
+pub use in_process_iam::{InProcessIam, enforcing_iam, in_process_iam};
 pub use netlab::NetLab;
 pub use pki::TestPki;
 pub use poll::eventually;

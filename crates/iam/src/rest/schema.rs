@@ -1,0 +1,78 @@
+//! How texts with a form of their own look in the OpenAPI document. Nothing here is built.
+
+use utoipa::ToSchema;
+
+/// An id that the caller may choose.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9._-]{0,62}$", example = "project-prod")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct IdText(String);
+
+/// What people call it: 1 to 200 bytes, no control characters, not only spaces.
+#[derive(ToSchema)]
+#[schema(value_type = String, min_length = 1, max_length = 200, example = "Production")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct LabelText(String);
+
+/// A principal: its kind and its id.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = "^(user|service_account|service|group):[a-z0-9][a-z0-9._-]{0,62}$",
+    example = "user:alice"
+)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct PrincipalText(String);
+
+/// A scope: the whole system, an org, a project.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = "^(system|(org|project):[a-z0-9][a-z0-9._-]{0,62})$",
+    example = "project:shop"
+)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct ScopeText(String);
+
+/// Permissions: `<service>.<resource>.<verb>`, each a word or `*` for any.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = "^(\\*|[a-z][a-z0-9_]{0,62})(\\.(\\*|[a-z][a-z0-9_]{0,62})){2}$",
+    example = "plasmavmc.vms.*"
+)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct PatternText(String);
+
+/// When it counts: all that is said must hold.
+#[derive(ToSchema)]
+#[schema(as = Condition)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct ConditionText {
+    /// From this moment on.
+    #[schema(format = DateTime, required = false)]
+    not_before: Option<String>,
+    /// Until this moment.
+    #[schema(format = DateTime, required = false)]
+    not_after: Option<String>,
+    /// Only in these hours of the week, in UTC.
+    #[schema(required = false)]
+    window: Option<WindowText>,
+    /// Only from these networks.
+    #[schema(required = false, example = json!(["10.0.0.0/8"]))]
+    source_networks: Vec<String>,
+}
+
+/// Hours on some days of the week, in UTC. With `until` not after `from` they go on past midnight.
+#[derive(ToSchema)]
+#[schema(as = WeeklyWindow)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct WindowText {
+    /// `mon` … `sun`; none: every day.
+    #[schema(required = false, example = json!(["mon", "fri"]))]
+    days: Vec<String>,
+    #[schema(example = "08:00")]
+    from: String,
+    #[schema(example = "18:00")]
+    until: String,
+}

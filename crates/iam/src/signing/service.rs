@@ -1,0 +1,60 @@
+//! The use cases of signing keys.
+
+use jiff::{SignedDuration, Timestamp};
+use photon_auth::Context;
+use photon_authz::{PublicKey, Scope};
+use photon_core::Error;
+use photon_store::Error as StoreError;
+
+use super::{KeyState, rotation::Planned};
+use crate::{
+    app::App,
+    contention::{Lost, contended},
+};
+
+/// The longest a new key may be published before it signs: a year.
+const LONGEST_AHEAD_SECONDS: u32 = 366 * 24 * 3600;
+
+/// The keys that tokens are signed with, public halves, the newest first.
+pub async fn list(app: &App, ctx: &Context) -> Result<Vec<(PublicKey, KeyState)>, Error> {
+    ctx.allow(&Scope::System)?;
+    Ok(app.signing.keys(Timestamp::now()))
+}
+
+/// Publishes a new key that signs after so many seconds; without a number after those that are configured. With 0 it
+/// signs at once, also for those who have not heard of it: for a key that was stolen.
+pub async fn rotate(
+    app: &App,
+    ctx: &Context,
+    ahead_seconds: Option<u32>,
+) -> Result<(PublicKey, KeyState), Error> {
+    ctx.allow(&Scope::System)?;
+    let seconds = ahead_seconds.unwrap_or(app.signing.publish_ahead_seconds());
+    if seconds > LONGEST_AHEAD_SECONDS {
+        return Err(Error::validation(
+            "signs_after_seconds",
+            "range",
+            format!("signs_after_seconds must be at most {LONGEST_AHEAD_SECONDS}"),
+        ));
+    }
+    let kid = contended(ctx, || try_rotate(app, ctx, seconds)).await?;
+    app.signing.reload().await?;
+    let keys = app.signing.keys(Timestamp::now());
+    let made = keys.into_iter().find(|(key, _)| key.kid == kid);
+    made.ok_or_else(|| Error::conflict("the keys were changed meanwhile"))
+}
+
+async fn try_rotate(app: &App, ctx: &Context, seconds: u32) -> Result<String, Lost> {
+    let ahead = SignedDuration::from_secs(i64::from(seconds));
+    let Planned {
+        transaction,
+        kid,
+        act,
+    } = app.signing.plan_rotation(ahead, Timestamp::now()).await?;
+    match app.publish(ctx, transaction, act).await {
+        Ok(_) => Ok(kid),
+        // Another process founded the keys of this mode at the same time.
+        Err(StoreError::AlreadyExists { .. }) => Err(Lost::Race),
+        Err(error) => Err(error.into()),
+    }
+}
