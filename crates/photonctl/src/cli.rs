@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::output::Format;
+use crate::{
+    iam,
+    output::{Format, FormatName},
+};
 
 /// Operate PhotonCloud.
 #[derive(Debug, Parser)]
@@ -17,18 +20,20 @@ pub struct Cli {
     json: bool,
     /// How to print.
     #[arg(short = 'o', long, global = true, value_enum, value_name = "FORMAT")]
-    output: Option<Format>,
+    output: Option<FormatName>,
+    #[command(flatten)]
+    pub(crate) iam: iam::cli::Access,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 impl Cli {
-    /// How to print. `--json` is the shorter word, and holds over `-o table`.
+    /// How to print. `--json` is the shorter word, and holds over `-o`.
     pub(crate) fn format(&self) -> Format {
         if self.json {
-            return Format::Json;
+            return Format::JSON;
         }
-        self.output.unwrap_or_default()
+        self.output.map(Format::from).unwrap_or_default()
     }
 }
 
@@ -96,6 +101,13 @@ pub(crate) enum Command {
     /// Prepare the store for the suite.
     #[command(subcommand)]
     Store(Store),
+    #[command(flatten)]
+    Iam(iam::cli::Command),
+    /// Print a shell's completions: `source <(photonctl completions bash)`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -299,6 +311,10 @@ pub(crate) struct PkiRenew {
     /// Renew whatever time is left.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Where the authority is not: renew the certificate of --cert and --key through IAM, over itself, while it is valid,
+    /// and replace both files.
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) online: bool,
 }
 
 /// What a certificate is for.
@@ -329,6 +345,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::output::Notation;
 
     #[test]
     fn the_grammar_is_sound() {
@@ -347,7 +364,7 @@ mod tests {
             "http://a:1,http://b:2",
         ])
         .unwrap();
-        assert_eq!(cli.format(), Format::Json);
+        assert_eq!(cli.format(), Format::JSON);
         assert_eq!(cli.connection.endpoints, ["http://a:1", "http://b:2"]);
     }
 
@@ -356,16 +373,17 @@ mod tests {
         for (line, format) in [
             ("photonctl status", Format::Human),
             ("photonctl status -o table", Format::Human),
-            ("photonctl status -o json", Format::Json),
-            ("photonctl -o json status", Format::Json),
-            ("photonctl --output=json status", Format::Json),
-            ("photonctl status --json", Format::Json),
-            ("photonctl status --json -o json", Format::Json),
+            ("photonctl status -o json", Format::JSON),
+            ("photonctl -o json status", Format::JSON),
+            ("photonctl --output=json status", Format::JSON),
+            ("photonctl status --json", Format::JSON),
+            ("photonctl status --json -o json", Format::JSON),
+            ("photonctl status -o yaml", Format::Data(Notation::Yaml)),
         ] {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
             assert_eq!(cli.format(), format, "{line}");
         }
-        assert!(Cli::try_parse_from(["photonctl", "status", "-o", "yaml"]).is_err());
+        assert!(Cli::try_parse_from(["photonctl", "status", "-o", "xml"]).is_err());
     }
 
     #[test]

@@ -54,6 +54,22 @@ impl Failure {
         }
     }
 
+    /// Not allowed.
+    pub fn denied(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            exit_code: 5,
+        }
+    }
+
+    /// A service's refusal, in its words; `row` says which kind it is.
+    pub(crate) fn answered(code: &str, message: &str, row: photon_core::Code) -> Self {
+        Self {
+            message: format!("{message} ({code})"),
+            exit_code: exit_code(Code::from_i32(row.grpc)),
+        }
+    }
+
     /// Anything else, with its causes.
     pub fn other(error: impl Into<anyhow::Error>) -> Self {
         Self {

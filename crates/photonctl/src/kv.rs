@@ -35,7 +35,7 @@ pub(crate) async fn run(
             };
             let item = client.get_with(request).await?.into_inner();
             match format {
-                Format::Json => output::json(&shown(&item)),
+                Format::Data(notation) => output::data(notation, &shown(&item)),
                 Format::Human if details => output::table(HEADINGS, &[row(&item)]),
                 Format::Human => value_alone(&item),
             }
@@ -109,14 +109,17 @@ async fn list(
     };
     let next = found.next_page_token;
     match format {
-        Format::Json => {
+        Format::Data(notation) => {
             let items: Vec<Value> = found.items.iter().map(shown).collect();
-            output::json(&json!({
-                "items": items,
-                "count": found.count,
-                "revision": found.revision,
-                "next_page_token": (!next.is_empty()).then_some(next),
-            }))
+            output::data(
+                notation,
+                &json!({
+                    "items": items,
+                    "count": found.count,
+                    "revision": found.revision,
+                    "next_page_token": (!next.is_empty()).then_some(next),
+                }),
+            )
         }
         Format::Human => {
             output::table(HEADINGS, &found.items.iter().map(row).collect::<Vec<_>>())?;
@@ -236,7 +239,7 @@ fn prefix_end(prefix: &str) -> Result<String, Failure> {
 fn done(format: Format, text: &str, value: &Value) -> Result<(), Failure> {
     match format {
         Format::Human => output::line(text),
-        Format::Json => output::json(value),
+        Format::Data(notation) => output::data(notation, value),
     }
 }
 

@@ -46,7 +46,9 @@ pub(crate) async fn run(
                 .revision;
             match format {
                 Format::Human => output::line(&format!("lease {id} revoked, revision {revision}")),
-                Format::Json => output::json(&json!({ "id": id, "revision": revision })),
+                Format::Data(notation) => {
+                    output::data(notation, &json!({ "id": id, "revision": revision }))
+                }
             }
         }
         Lease::List => list(&mut client, format).await,
@@ -78,7 +80,7 @@ async fn list(client: &mut ChainFireClient, format: Format) -> Result<(), Failur
         }
     }
     match format {
-        Format::Json => {
+        Format::Data(notation) => {
             let leases = leases.iter().map(|lease| {
                 json!({
                     "id": lease.id,
@@ -87,7 +89,7 @@ async fn list(client: &mut ChainFireClient, format: Format) -> Result<(), Failur
                     "keys": lease.keys,
                 })
             });
-            output::json(&json!({ "items": leases.collect::<Vec<_>>() }))
+            output::data(notation, &json!({ "items": leases.collect::<Vec<_>>() }))
         }
         Format::Human => {
             let rows = leases.iter().map(|lease| {
@@ -105,6 +107,8 @@ async fn list(client: &mut ChainFireClient, format: Format) -> Result<(), Failur
 fn print(format: Format, id: i64, ttl_seconds: i64) -> Result<(), Failure> {
     match format {
         Format::Human => output::line(&format!("lease {id}, {ttl_seconds} s")),
-        Format::Json => output::json(&json!({ "id": id, "ttl_seconds": ttl_seconds })),
+        Format::Data(notation) => {
+            output::data(notation, &json!({ "id": id, "ttl_seconds": ttl_seconds }))
+        }
     }
 }

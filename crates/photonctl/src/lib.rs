@@ -3,10 +3,11 @@
 //! ```text
 //!   photonctl kv | watch | lease | member | status     over chainfire-client: photon.chainfire.v1
 //!   photonctl store init                               over etcd-client: works on any etcd v3 store
-//!   photonctl pki                                      files only, no network
+//!   photonctl pki                                      files only, no network; renew --online over REST: IAM
+//!   photonctl login | whoami | org | user | check ...  over REST: IAM
 //! ```
-//! Prints tables for people; `--json` or `-o json` prints one JSON document (of a watch, one line per message). Messages and errors
-//! go to stderr, so stdout can be piped. Exit codes are in [`failure`].
+//! Prints tables for people; `-o json` (or `--json`) and `-o yaml` print one document (of a watch, one per message).
+//! Messages and errors go to stderr, so stdout can be piped. Exit codes are in [`failure`].
 
 #![allow(
     clippy::print_stdout,
@@ -17,6 +18,7 @@ pub mod cli;
 pub mod failure;
 
 mod connection;
+mod iam;
 mod kv;
 mod lease;
 mod member;
@@ -39,6 +41,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     let format = cli.format();
     let Cli {
         connection,
+        iam,
         command,
         ..
     } = cli;
@@ -48,7 +51,19 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Lease(command) => lease::run(&connection, format, command).await,
         Command::Member(command) => member::run(&connection, format, command).await,
         Command::Status => status::run(&connection, format).await,
+        Command::Pki(cli::Pki::Renew(options)) if options.online => {
+            iam::renew_certificate(&connection, &iam, format, options.force).await
+        }
         Command::Pki(command) => pki::run(format, command),
         Command::Store(command) => store::run(&connection, format, command).await,
+        Command::Iam(command) => iam::run(&connection, &iam, format, command).await,
+        Command::Completions { shell } => completions(shell),
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    let mut grammar = <Cli as clap::CommandFactory>::command();
+    clap_complete::generate(shell, &mut grammar, "photonctl", &mut script);
+    output::bytes(&script)
 }

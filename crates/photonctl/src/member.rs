@@ -56,7 +56,7 @@ pub(crate) async fn run(
                 .leader_id;
             return match format {
                 Format::Human => output::line(&format!("member {leader} leads")),
-                Format::Json => output::json(&json!({ "leader_id": leader })),
+                Format::Data(notation) => output::data(notation, &json!({ "leader_id": leader })),
             };
         }
     };
@@ -65,9 +65,10 @@ pub(crate) async fn run(
             &["NODE", "NAME", "ROLE", "PEER ADDRESS", "CLIENT ADDRESSES"],
             &members.iter().map(row).collect::<Vec<_>>(),
         ),
-        Format::Json => {
-            output::json(&json!({ "items": members.iter().map(shown).collect::<Vec<_>>() }))
-        }
+        Format::Data(notation) => output::data(
+            notation,
+            &json!({ "items": members.iter().map(shown).collect::<Vec<_>>() }),
+        ),
     }
 }
 

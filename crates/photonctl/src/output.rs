@@ -1,4 +1,4 @@
-//! Tables for people, JSON for programs.
+//! Tables for people, JSON and YAML for programs.
 
 use std::io::{self, Write as _};
 
@@ -7,28 +7,72 @@ use serde_json::Value;
 use crate::failure::Failure;
 
 /// How results are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     /// Tables and lines, for people.
     #[default]
-    #[value(name = "table")]
     Human,
+    /// One document, for programs.
+    Data(Notation),
+}
+
+impl Format {
+    /// What most programs read.
+    pub(crate) const JSON: Self = Self::Data(Notation::Json);
+}
+
+/// How a document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notation {
+    Json,
+    Yaml,
+}
+
+/// The words of `-o`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum FormatName {
+    /// Tables and lines, for people.
+    Table,
     /// One JSON document, for programs.
     Json,
+    /// One YAML document.
+    Yaml,
 }
 
-/// Columns longer than this are cut in tables; `--json` shows everything.
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Table => Self::Human,
+            FormatName::Json => Self::JSON,
+            FormatName::Yaml => Self::Data(Notation::Yaml),
+        }
+    }
+}
+
+/// Columns longer than this are cut in tables; `-o json` shows everything.
 const CELL_CHARS: usize = 80;
 
-/// Prints a JSON document.
-pub(crate) fn json(value: &Value) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?;
-    line(&text)
+/// Prints a document.
+pub(crate) fn data(notation: Notation, value: &Value) -> Result<(), Failure> {
+    match notation {
+        Notation::Json => {
+            let text = serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?;
+            line(&text)
+        }
+        Notation::Yaml => bytes(yaml(value)?.as_bytes()),
+    }
 }
 
-/// Prints a JSON document on one line.
-pub(crate) fn json_line(value: &Value) -> Result<(), Failure> {
-    line(&value.to_string())
+/// Prints one of several documents: JSON on a line of its own, YAML after a line of three dashes.
+pub(crate) fn one_of_many(notation: Notation, value: &Value) -> Result<(), Failure> {
+    match notation {
+        Notation::Json => line(&value.to_string()),
+        Notation::Yaml => bytes(format!("---\n{}", yaml(value)?).as_bytes()),
+    }
+}
+
+fn yaml(value: &Value) -> Result<String, Failure> {
+    Ok(yaml_serde::to_string(value).map_err(anyhow::Error::from)?)
 }
 
 /// Prints a line. A reader that went away (`photonctl … | head`) ends the command quietly.
@@ -49,6 +93,48 @@ pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
 /// Prints rows under their headings, in columns as wide as they need.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
     bytes(rendered(headings, rows).as_bytes())
+}
+
+/// Prints records as a table of these fields, under their names in capitals. `a.b` is the field b of the field a.
+pub(crate) fn records(fields: &[&str], items: &[Value]) -> Result<(), Failure> {
+    let name = |field: &&str| field.rsplit('.').next().map(str::to_uppercase);
+    let headings: Vec<String> = fields.iter().filter_map(name).collect();
+    let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
+    let row = |item: &Value| {
+        let field = |field: &&str| cell(field.split('.').fold(item, |value, name| &value[name]));
+        fields.iter().map(field).collect()
+    };
+    let rows: Vec<Vec<String>> = items.iter().map(row).collect();
+    table(&headings, &rows)
+}
+
+/// Prints one record, a field a line.
+pub(crate) fn fields(record: &Value) -> Result<(), Failure> {
+    let Some(fields) = record.as_object() else {
+        return line(&visible(&cell(record)));
+    };
+    let width = fields.keys().map(|name| name.chars().count()).max();
+    let width = width.unwrap_or_default();
+    for (name, value) in fields {
+        let value: String = cell(value).chars().flat_map(shown_char).collect();
+        line(format!("{name:<width$}  {value}").trim_end())?;
+    }
+    Ok(())
+}
+
+/// A value as people read it: texts without quotes, lists with commas, nothing for null.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            let items: Vec<String> = items.iter().map(cell).collect();
+            items.join(", ")
+        }
+        other => other.to_string(),
+    }
 }
 
 fn rendered(headings: &[&str], rows: &[Vec<String>]) -> String {
@@ -91,16 +177,25 @@ pub(crate) fn visible(text: &str) -> String {
             shown.push('…');
             break;
         }
-        match character {
-            control if control.is_control() => shown.extend(control.escape_default()),
-            character => shown.push(character),
-        }
+        shown.extend(shown_char(character));
     }
     shown
 }
 
+/// A character, or what stands for it if it is a control character.
+fn shown_char(character: char) -> impl Iterator<Item = char> {
+    let control = character.is_control();
+    let escape = control.then(|| character.escape_default());
+    escape
+        .into_iter()
+        .flatten()
+        .chain((!control).then_some(character))
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
     use super::*;
 
     #[test]
@@ -113,6 +208,32 @@ mod tests {
             rendered(&["KEY", "REVISION"], &rows),
             "KEY       REVISION\na         1\nlong key  22\n"
         );
+    }
+
+    #[test]
+    fn values_read_as_people_write_them() {
+        for (value, text) in [
+            (serde_json::json!("a b"), "a b"),
+            (serde_json::json!(["user:x", "group:y"]), "user:x, group:y"),
+            (serde_json::json!(true), "yes"),
+            (Value::Null, ""),
+            (serde_json::json!({"a": 1}), "{\"a\":1}"),
+        ] {
+            assert_eq!(cell(&value), text);
+        }
+    }
+
+    #[test]
+    fn yaml_says_what_json_says() {
+        let value =
+            serde_json::json!({"id": "a: b", "count": 10_000, "members": ["user:x"], "none": null});
+        let text = yaml(&value).unwrap();
+        assert_eq!(
+            yaml_serde::from_str::<Value>(&text).unwrap(),
+            value,
+            "{text}"
+        );
+        assert!(text.contains("count: 10000\n"), "{text}");
     }
 
     #[test]

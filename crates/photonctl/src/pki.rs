@@ -172,12 +172,12 @@ fn show(format: Format, certificates: &[PathBuf]) -> Result<(), Failure> {
                 .map(|(file, what)| row(file, what, now))
                 .collect::<Vec<_>>(),
         ),
-        Format::Json => {
+        Format::Data(notation) => {
             let items: Vec<Value> = shown
                 .iter()
                 .map(|(file, what)| as_json(file, what, now))
                 .collect();
-            output::json(&json!({ "items": items }))
+            output::data(notation, &json!({ "items": items }))
         }
     }
 }
@@ -284,12 +284,12 @@ fn failure(error: PkiError) -> Failure {
 
 fn report(format: Format, done: &str, files: &[PathBuf], nothing: &str) -> Result<(), Failure> {
     match format {
-        Format::Json => {
+        Format::Data(notation) => {
             let files: Vec<String> = files
                 .iter()
                 .map(|file| file.display().to_string())
                 .collect();
-            output::json(&json!({ done: files }))
+            output::data(notation, &json!({ done: files }))
         }
         Format::Human if files.is_empty() => output::line(nothing),
         Format::Human => files
@@ -316,14 +316,14 @@ mod tests {
     #[test]
     fn init_makes_everything_once() {
         let dir = tempfile::tempdir().unwrap();
-        init(Format::Json, &options(dir.path())).unwrap();
+        init(Format::JSON, &options(dir.path())).unwrap();
         let before = certificates(dir.path()).unwrap();
         assert_eq!(before.len(), 1 + 2 + 1 + SERVICES.len());
         let texts: Vec<String> = before
             .iter()
             .map(|file| fs::read_to_string(file).unwrap())
             .collect();
-        init(Format::Json, &options(dir.path())).unwrap();
+        init(Format::JSON, &options(dir.path())).unwrap();
         let again: Vec<String> = before
             .iter()
             .map(|file| fs::read_to_string(file).unwrap())
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn renewal_leaves_what_is_not_due_unless_forced() {
         let dir = tempfile::tempdir().unwrap();
-        init(Format::Json, &options(dir.path())).unwrap();
+        init(Format::JSON, &options(dir.path())).unwrap();
         let file = path(dir.path(), ROOT);
         let before = fs::read_to_string(&file).unwrap();
         let mut request = PkiRenew {
@@ -367,18 +367,19 @@ mod tests {
                 dir: dir.path().to_owned(),
             },
             force: false,
+            online: false,
         };
-        renew(Format::Json, &request).unwrap();
+        renew(Format::JSON, &request).unwrap();
         assert_eq!(before, fs::read_to_string(&file).unwrap());
         (request.names, request.force) = (vec![ROOT.to_owned()], true);
-        renew(Format::Json, &request).unwrap();
+        renew(Format::JSON, &request).unwrap();
         assert_ne!(before, fs::read_to_string(&file).unwrap());
     }
 
     #[test]
     fn a_certificate_is_not_issued_over_another_or_into_another_directory() {
         let dir = tempfile::tempdir().unwrap();
-        init(Format::Json, &options(dir.path())).unwrap();
+        init(Format::JSON, &options(dir.path())).unwrap();
         for (name, code) in [("root", 6), ("ca", 2), ("../x", 2), (".x", 2)] {
             let request = PkiIssue {
                 name: name.to_owned(),
@@ -389,7 +390,7 @@ mod tests {
                 usage: Usage::Client,
             };
             assert_eq!(
-                issue(Format::Json, &request).unwrap_err().exit_code(),
+                issue(Format::JSON, &request).unwrap_err().exit_code(),
                 code,
                 "{name}"
             );
@@ -401,7 +402,8 @@ mod tests {
                 dir: empty.path().to_owned(),
             },
             force: false,
+            online: false,
         };
-        assert_eq!(renew(Format::Json, &request).unwrap_err().exit_code(), 3);
+        assert_eq!(renew(Format::JSON, &request).unwrap_err().exit_code(), 3);
     }
 }

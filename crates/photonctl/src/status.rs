@@ -23,9 +23,9 @@ pub(crate) async fn run(connection: &Connection, format: Format) -> Result<(), F
             ],
             &answers.iter().map(row).collect::<Vec<_>>(),
         )?,
-        Format::Json => {
+        Format::Data(notation) => {
             let items: Vec<Value> = answers.iter().map(shown).collect();
-            output::json(&json!({ "items": items }))?;
+            output::data(notation, &json!({ "items": items }))?;
         }
     }
     let silent: Vec<&str> = answers

@@ -29,7 +29,7 @@ pub(crate) const SERVICES: &[&str] = &["iam", "creditservice", "prismnet", "plas
 /// The services that run things on hosts, and so keep the shared host records.
 const ON_HOSTS: &[&str] = &["prismnet", "plasmavmc", "k8shost"];
 
-/// What a service may touch: its own prefix, the shared ones, and what IAM publishes.
+/// What a service may touch: its own prefix, the shared ones, what the store says of itself, and what IAM publishes.
 fn grants(service: &str) -> Vec<Grant> {
     let read = |prefix: String| Grant {
         kind: PermissionType::Read,
@@ -43,6 +43,8 @@ fn grants(service: &str) -> Vec<Grant> {
         all(format!("/photon/{service}/")),
         all(format!("/photon/registry/{service}/")),
         read("/photon/registry/".to_owned()),
+        // Which life of the store it is: without it a service cannot tell a restored store from the one it knew.
+        read("/photon/chainfire/public/".to_owned()),
     ];
     if service != "iam" {
         grants.push(read("/photon/iam/public/".to_owned()));
@@ -71,7 +73,10 @@ pub(crate) async fn run(
     }
     init.authentication(&mut store).await?;
     match format {
-        Format::Json => output::json(&json!({ "dry_run": dry_run, "changes": init.done })),
+        Format::Data(notation) => output::data(
+            notation,
+            &json!({ "dry_run": dry_run, "changes": init.done }),
+        ),
         Format::Human if init.done.is_empty() => output::line("the store is prepared already"),
         Format::Human => init.done.iter().try_for_each(|change| output::line(change)),
     }

@@ -43,7 +43,9 @@ pub(crate) async fn run(
         {
             match format {
                 Format::Human => output::line(&told(message.revision, event))?,
-                Format::Json => output::json_line(&as_json(message.revision, event))?,
+                Format::Data(notation) => {
+                    output::one_of_many(notation, &as_json(message.revision, event))?
+                }
             }
             left -= 1;
         }

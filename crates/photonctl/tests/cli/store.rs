@@ -1,37 +1,13 @@
-//! The real `photonctl` against ChainFire in this process.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+//! The store's commands and the first start, against ChainFire in this process.
 
-use std::{path::Path, process::Output, time::Duration};
+use std::path::Path;
 
 use chainfire::run::{self, Running, Sockets};
 use photon_testkit::in_process_chainfire;
 use serde_json::Value;
 use tokio::process::Command;
 
-/// Runs photonctl.
-async fn photonctl(arguments: &[&str]) -> Output {
-    let run = Command::new(env!("CARGO_BIN_EXE_photonctl"))
-        .args(arguments)
-        .kill_on_drop(true)
-        .output();
-    tokio::time::timeout(Duration::from_secs(60), run)
-        .await
-        .unwrap()
-        .unwrap()
-}
-
-fn text(output: &Output) -> String {
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_str(&text(output)).unwrap()
-}
+use crate::{json, photonctl, text};
 
 #[tokio::test]
 async fn keys_leases_members_and_status() {
@@ -115,7 +91,7 @@ async fn keys_leases_members_and_status() {
 
 /// A node as `docs/operations.md` sets one up: the shipped settings over what `pki init` makes. Only paths and ports are
 /// this test's own.
-async fn secured(dir: &Path) -> Running {
+pub(crate) async fn secured(dir: &Path) -> Running {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config/member.toml");
     let tls = dir.join("tls");
     std::fs::create_dir(&tls).unwrap();
