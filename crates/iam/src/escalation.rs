@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use photon_auth::{Context, Who};
-use photon_authz::{Binding, Policies, PrincipalKind, PrincipalRef, Role, Scope, built_in};
+use photon_authz::{ADMIN, Binding, Policies, PrincipalKind, PrincipalRef, Role, Scope, built_in};
 use photon_core::{Error, Name};
 
 use crate::app::App;
@@ -60,6 +60,34 @@ pub(crate) fn must_hold_all_of(
         Some(role) => must_hold_role(app, ctx, at.unwrap_or(&Scope::System), role, None),
         None => Ok(()),
     }
+}
+
+/// Refuses unless the caller is an admin of the system: holds the role `admin` there, directly or by a group, without a
+/// condition. What deny rules take does not matter here: whether it may do it at all has been decided.
+pub(crate) fn must_be_admin(app: &App, ctx: &Context) -> Result<(), Error> {
+    let policies = app.policies();
+    let now = Timestamp::now();
+    let is_admin = |caller: &PrincipalRef| {
+        everything_of(&policies, caller).iter().any(|binding| {
+            binding.role.as_str() == ADMIN
+                && binding.scope == Scope::System
+                && binding.condition.is_none()
+                && binding.expires_at.is_none_or(|end| end > now)
+        })
+    };
+    if by_caller(&policies, ctx, &Scope::System, is_admin) {
+        return Ok(());
+    }
+    if app.is_dev() {
+        tracing::warn!(
+            request_id = %ctx.request_id,
+            "enforce would refuse: the caller is no admin of the system"
+        );
+        return Ok(());
+    }
+    Err(Error::forbidden(
+        "only an admin of the system makes and lifts deny rules there",
+    ))
 }
 
 /// What a service of the suite holds everywhere without a binding.

@@ -119,12 +119,15 @@ async fn bound(
     }
 }
 
-/// Ready as long as decisions can be made.
+/// Ready as long as decisions can be made; says so when the store they come from is silent.
 fn readiness(app: &Arc<App>) -> impl Fn() -> BoxFuture<'static, Readiness> + Send + Sync + 'static {
     let auth = app.auth.clone();
     move || {
         let readiness = match auth.check_fresh() {
-            Ok(()) => Readiness::Ready,
+            // The same words while it lasts: each change is logged.
+            Ok(()) => auth.silent_since().map_or(Readiness::Ready, |since| {
+                Readiness::ReadyBut(format!("the store does not answer since {since}"))
+            }),
             Err(_) => Readiness::NotReady("the store was not heard of for too long".to_owned()),
         };
         Box::pin(std::future::ready(readiness))

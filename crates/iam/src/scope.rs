@@ -11,7 +11,12 @@ use crate::{app::App, contention::Lost, org, project};
 pub(crate) const SYSTEM: &str = "system";
 
 /// Where dev mode puts a project that is used before anybody made it.
-pub(crate) const DEFAULT_ORG: &str = "default";
+const DEFAULT_ORG: &str = "default";
+
+/// The org in which dev mode makes a project that is used before anybody made it.
+pub(crate) fn default_org() -> Result<Name, Error> {
+    Name::new(DEFAULT_ORG).map_err(Error::internal)
+}
 
 /// What a bare id means, if there is such a thing.
 pub(crate) async fn resolve(app: &App, id: &Name) -> Result<Option<Scope>, Error> {

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use http::{HeaderMap, request::Parts};
+use http::{HeaderMap, HeaderValue, request::Parts};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use photon_authz::{Decision, Permission, Policies, PrincipalRef, Question, Scope};
@@ -20,7 +20,7 @@ use crate::{
     caller::{Caller, Who},
     context::Context,
     counts::Counts,
-    follow::{Followed, follow},
+    follow::{Followed, Unfit, ask_every, follow},
     options::AuthOptions,
     rehearsal::{Rehearsal, WouldRefuse},
     rest::{self, OpenRoutes},
@@ -74,7 +74,8 @@ impl Auth {
     /// Begins to follow what IAM publishes, and returns when it is known. `service` is the word in the log.
     ///
     /// # Errors
-    /// `UNAVAILABLE` when the store does not show it within [`AuthOptions::start_timeout`].
+    /// `UNAVAILABLE` when the store does not show it within [`AuthOptions::start_timeout`]; `FAILED_PRECONDITION` with the
+    /// key when a deny rule or group cannot be read: without it more would be allowed than is.
     pub async fn start(
         store: Store,
         mode: Mode,
@@ -88,7 +89,7 @@ impl Auth {
             counts.register(metrics);
         }
         let last_error = Arc::new(Mutex::new(None));
-        tokio::spawn(follow(
+        let following = tokio::spawn(follow(
             Arc::clone(&followed),
             store,
             options.max_staleness,
@@ -99,7 +100,14 @@ impl Auth {
         // From here on, also when this future is dropped, following ends with `stop`.
         let stop = stop.drop_guard();
         let deadline = Instant::now() + options.start_timeout;
-        if !followed.heard.begun(deadline).await {
+        let begun = tokio::select! {
+            begun = followed.heard.begun(deadline) => begun,
+            ended = following => match ended {
+                Ok(Err(Unfit(key))) => return Err(unfit(&key)),
+                Ok(Ok(())) | Err(_) => false,
+            },
+        };
+        if !begun {
             let late = Error::unavailable("the store does not show what IAM publishes");
             return Err(match last_error.lock().take() {
                 Some(cause) => late.with_source(cause),
@@ -174,6 +182,14 @@ impl Auth {
     pub fn staleness(&self) -> Duration {
         // It began to follow before it became an `Auth`.
         self.0.followed.heard.staleness().unwrap_or(Duration::MAX)
+    }
+
+    /// Since when the store has not answered, while it does not: decisions go on, until [`Auth::check_fresh`] says no.
+    #[must_use]
+    pub fn silent_since(&self) -> Option<Timestamp> {
+        // One question may be on its way.
+        let usual = 2 * ask_every(self.0.options.max_staleness);
+        self.0.followed.heard.silent_since(usual)
     }
 
     /// Whether decisions can be made.
@@ -490,6 +506,13 @@ impl Auth {
     }
 }
 
+fn unfit(key: &str) -> Error {
+    Error::failed_precondition(format!(
+        "{key} in the store cannot be read, and without it more would be allowed than is: start a version that reads it, \
+         or restore or remove it"
+    ))
+}
+
 fn forbidden(principal: &PrincipalRef, permission: &Permission, scope: &Scope) -> Error {
     Error::forbidden(format!("{principal} may not do {permission} at {scope}"))
         .with_details(json!({ "permission": permission, "scope": scope }))
@@ -509,6 +532,11 @@ fn too_often(wait: Duration) -> Error {
 struct Doorkeeper(Auth);
 
 impl Authenticator for Doorkeeper {
+    /// RFC 6750, 3.
+    fn challenge(&self) -> Option<HeaderValue> {
+        Some(HeaderValue::from_static("Bearer realm=\"photoncloud\""))
+    }
+
     fn authenticate<'a>(
         &'a self,
         request: &'a Parts,

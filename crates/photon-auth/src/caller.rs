@@ -45,6 +45,8 @@ pub struct Caller {
     pub on_behalf: Option<OnBehalf>,
     /// The `jti` of its token.
     pub token_id: Option<Arc<str>>,
+    /// Who acts as it, if its token was issued to somebody else. Audited beside it; it adds no rights and takes none.
+    pub acting: Option<PrincipalRef>,
 }
 
 impl Caller {
@@ -56,6 +58,7 @@ impl Caller {
             source,
             on_behalf: None,
             token_id: None,
+            acting: None,
         }
     }
 

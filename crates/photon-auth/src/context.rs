@@ -129,8 +129,13 @@ impl Context {
 
     /// Where the caller may do what the route declared, for lists. A token's scope narrows it. In dev mode it is
     /// everything else.
-    #[must_use]
-    pub fn visible(&self) -> Visible {
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` when nothing can be decided at present.
+    pub fn visible(&self) -> Result<Visible, Error> {
+        if self.caller.principal().is_some() {
+            self.auth.check_fresh()?;
+        }
         self.decide();
         let policies = self.auth.policies();
         let visible = match &self.caller.who {
@@ -146,10 +151,10 @@ impl Context {
                 }
             }
         };
-        match &self.caller.limit {
+        Ok(match &self.caller.limit {
             Some(limit) => policies.within_limit(visible, limit),
             None => visible,
-        }
+        })
     }
 
     fn note_hidden(&self, principal: &PrincipalRef, visible: &Visible) {

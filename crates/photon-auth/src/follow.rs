@@ -50,6 +50,9 @@ impl Default for Followed {
 }
 
 /// Follows until told to stop. `last_error` is for who waits for the beginning.
+///
+/// # Errors
+/// At the beginning only: what must be read and cannot be.
 pub(crate) async fn follow(
     followed: Arc<Followed>,
     store: Store,
@@ -57,18 +60,28 @@ pub(crate) async fn follow(
     counts: Counts,
     last_error: Arc<parking_lot::Mutex<Option<photon_store::Error>>>,
     stop: CancellationToken,
-) {
+) -> Result<(), Unfit> {
     let feed = store.feed(PUBLIC);
     let follower = Follower {
         followed,
         store,
         counts,
         unreadable: HashSet::new(),
+        begun: false,
     };
     tokio::select! {
-        () = stop.cancelled() => {}
-        () = follower.run(feed, max_staleness, &last_error) => {}
+        () = stop.cancelled() => Ok(()),
+        unfit = follower.run(feed, max_staleness, &last_error) => Err(unfit),
     }
+}
+
+/// The key of a record without which nothing may be decided.
+#[derive(Debug)]
+pub(crate) struct Unfit(pub(crate) String);
+
+/// How often the store is asked how far it is: several answers within the time that decisions go on without one.
+pub(crate) fn ask_every(max_staleness: Duration) -> Duration {
+    (max_staleness / 6).clamp(Duration::from_millis(20), ASK_EVERY)
 }
 
 struct Follower {
@@ -77,6 +90,8 @@ struct Follower {
     counts: Counts,
     /// Keys of records that are there and cannot be read.
     unreadable: HashSet<String>,
+    /// Whether there was a first snapshot.
+    begun: bool,
 }
 
 enum Turn {
@@ -90,12 +105,10 @@ impl Follower {
         mut feed: Feed,
         max_staleness: Duration,
         last_error: &parking_lot::Mutex<Option<photon_store::Error>>,
-    ) {
+    ) -> Unfit {
         let followed = Arc::clone(&self.followed);
         let heard = &followed.heard;
-        // Several answers within the time that decisions go on without one.
-        let every = (max_staleness / 6).clamp(Duration::from_millis(20), ASK_EVERY);
-        let mut timer = tokio::time::interval(every);
+        let mut timer = tokio::time::interval(ask_every(max_staleness));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let connected = feed.is_connected();
@@ -117,7 +130,9 @@ impl Follower {
                 Turn::Told(Ok(events)) => {
                     heard.connected(feed.is_connected());
                     let current = feed.current_as_of();
-                    self.take(events, current).await;
+                    if let Err(unfit) = self.take(events, current).await {
+                        return unfit;
+                    }
                 }
                 Turn::Told(Err(error)) => {
                     heard.connected(false);
@@ -130,7 +145,11 @@ impl Follower {
     }
 
     /// Everything of a batch counts before its revision is told.
-    async fn take(&mut self, events: Vec<FeedEvent>, current: Option<Instant>) {
+    async fn take(
+        &mut self,
+        events: Vec<FeedEvent>,
+        current: Option<Instant>,
+    ) -> Result<(), Unfit> {
         let mut revision = None;
         let mut changes: Vec<Told> = Vec::new();
         for event in events {
@@ -140,7 +159,7 @@ impl Follower {
                     revision: at,
                 } => {
                     changes.clear();
-                    self.replace(entries, at).await;
+                    self.replace(entries, at).await?;
                 }
                 FeedEvent::Put(entry) => {
                     revision = revision.max(Some(entry.revision));
@@ -158,10 +177,12 @@ impl Follower {
             self.apply(meanings, revision);
         }
         self.followed.heard.told(revision, current);
+        Ok(())
     }
 
-    /// Replaces everything known by a snapshot.
-    async fn replace(&mut self, entries: Vec<Entry>, revision: i64) {
+    /// Replaces everything known by a snapshot. What holds back and cannot be read stays as it was known; the first
+    /// snapshot must have none.
+    async fn replace(&mut self, entries: Vec<Entry>, revision: i64) -> Result<(), Unfit> {
         tracing::debug!(
             entries = entries.len(),
             revision,
@@ -172,15 +193,26 @@ impl Follower {
             .await;
         self.unreadable.clear();
         self.note_unreadable(&meanings);
+        let before = self.followed.policies.load_full();
         let mut known = Known::default();
         let mut policies = Policies::new();
-        for (_, meaning) in meanings {
+        for (key, meaning) in meanings {
+            if meaning.unreadable && read::holds_back(&key) {
+                if !self.begun {
+                    return Err(Unfit(key));
+                }
+                if let Some(change) = read::as_known(&key, &before) {
+                    policies.apply(change);
+                }
+            }
             put_into(&mut known, &mut policies, meaning);
         }
         policies.set_revision(revision);
         *self.followed.known.write() = known;
         self.followed.policies.store(Arc::new(policies));
         self.followed.heard.restarted(revision);
+        self.begun = true;
+        Ok(())
     }
 
     fn apply(&mut self, meanings: Vec<(String, Meaning)>, revision: Option<i64>) {

@@ -4,17 +4,20 @@
 //! buffer while the process stood still.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     time::Duration,
 };
 
+use jiff::Timestamp;
+use parking_lot::Mutex;
 use photon_core::{Code, Error};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
 
-/// How long a waiter waits for news before it has the store asked again.
+/// How long a waiter waits for news before it has the store asked again; and the least time between two questions,
+/// however many wait.
 const ASK_AGAIN: Duration = Duration::from_millis(25);
 
 /// Written by the one who follows the store, read by every request.
@@ -23,19 +26,26 @@ pub(crate) struct Heard {
     origin: Instant,
     /// Milliseconds from `origin` to the moment up to which everything is known; `u64::MAX` before the first.
     current_ms: AtomicU64,
+    /// The same moment by the clock on the wall, in seconds: for people.
+    current_at: AtomicI64,
     connected: AtomicBool,
     revision: watch::Sender<i64>,
     ask: Notify,
+    /// The store is not asked again before. Read and written by the one who follows.
+    ask_from: Mutex<Instant>,
 }
 
 impl Default for Heard {
     fn default() -> Self {
+        let origin = Instant::now();
         Self {
-            origin: Instant::now(),
+            origin,
             current_ms: AtomicU64::new(u64::MAX),
+            current_at: AtomicI64::new(0),
             connected: AtomicBool::new(false),
             revision: watch::Sender::new(0),
             ask: Notify::new(),
+            ask_from: Mutex::new(origin),
         }
     }
 }
@@ -46,7 +56,12 @@ impl Heard {
         if let Some(current) = current {
             let since = current.saturating_duration_since(self.origin);
             let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 1);
-            self.current_ms.store(ms, Ordering::Release);
+            // Only when it moves: counted again, the same moment might be a second off.
+            if self.current_ms.swap(ms, Ordering::AcqRel) != ms {
+                let age = i64::try_from(current.elapsed().as_secs()).unwrap_or(i64::MAX);
+                let at = Timestamp::now().as_second().saturating_sub(age);
+                self.current_at.store(at, Ordering::Release);
+            }
         }
         // Also without a new revision: who waits for freshness looks again.
         self.revision.send_modify(|known| {
@@ -63,9 +78,13 @@ impl Heard {
         self.connected.store(connected, Ordering::Release);
     }
 
-    /// Ends when somebody wants the store to be asked how far it is.
+    /// Ends when somebody wants the store to be asked how far it is, no more often than every [`ASK_AGAIN`]: whoever
+    /// waits for what does not come asks again with every answer. Nothing is lost if the future is dropped.
     pub(crate) async fn asked(&self) {
+        let from = *self.ask_from.lock();
+        tokio::time::sleep_until(from).await;
         self.ask.notified().await;
+        *self.ask_from.lock() = Instant::now() + ASK_AGAIN;
     }
 
     pub(crate) fn revision(&self) -> i64 {
@@ -82,6 +101,15 @@ impl Heard {
                     .saturating_sub(Duration::from_millis(ms)),
             ),
         }
+    }
+
+    /// Since when nothing is heard, if no watch stands or what is known is older than `usual`.
+    pub(crate) fn silent_since(&self, usual: Duration) -> Option<Timestamp> {
+        let late = self.staleness().is_none_or(|staleness| staleness > usual);
+        if self.connected.load(Ordering::Acquire) && !late {
+            return None;
+        }
+        Timestamp::from_second(self.current_at.load(Ordering::Acquire)).ok()
     }
 
     /// Waits until there was a first snapshot and a watch stands.
@@ -177,6 +205,32 @@ mod tests {
         assert!(!waiting.is_finished());
         heard.told(Some(5), None);
         waiting.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_in_vain_makes_no_storm_of_questions() {
+        const FAR_TOO_MANY: u32 = 1000;
+        let heard = Arc::new(Heard::default());
+        let begun = Instant::now();
+        let store = tokio::spawn({
+            let heard = Arc::clone(&heard);
+            async move {
+                let mut questions = 0;
+                while questions < FAR_TOO_MANY && begun.elapsed() < Duration::from_secs(1) {
+                    heard.asked().await;
+                    questions += 1;
+                    heard.told(Some(1), Some(Instant::now()));
+                }
+                questions
+            }
+        });
+        let deadline = begun + Duration::from_secs(2);
+        let waiting = (0..10).map(|_| heard.wait_for(5, deadline));
+        for waited in futures::future::join_all(waiting).await {
+            assert_eq!(waited.unwrap_err().code(), Code::UNAVAILABLE);
+        }
+        let questions = store.await.unwrap();
+        assert!((2..=41).contains(&questions), "{questions}");
     }
 
     #[tokio::test(start_paused = true)]

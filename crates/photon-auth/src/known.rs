@@ -84,7 +84,12 @@ impl Known {
         if !key.is_some_and(|key| Arc::ptr_eq(key, &token.key)) {
             return Err(Refused::UnknownKey);
         }
-        if self.revoked.contains(&claims.jti) {
+        let ids = [Some(&claims.jti), claims.sid.as_ref()];
+        if ids
+            .into_iter()
+            .flatten()
+            .any(|id| self.revoked.contains(id))
+        {
             return Err(Refused::Revoked);
         }
         self.check_principal(&token.principal, Some(claims.iat), strict)?;

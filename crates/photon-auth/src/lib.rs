@@ -42,4 +42,4 @@ pub use context::Context;
 pub use options::{AuthOptions, Clock, DEFAULT_ISSUER, RateLimit, SERVICES};
 pub use rehearsal::WouldRefuse;
 pub use scheme::{Asking, ON_BEHALF_OF, ON_BEHALF_PROJECT, Scheme, bearer};
-pub use token::{AUDIENCE, Claims, ScopeType, TYPE};
+pub use token::{AUDIENCE, Actor, Claims, ScopeType, TYPE};

@@ -1,13 +1,14 @@
 //! From entries of the store to what they mean here, by their path below `/photon/iam/public/`.
 //!
 //! A record that cannot be read must not give anybody anything: it counts as removed; a revocation counts by its key
-//! alone, a principal's state as disabled, and a deny rule stays as it was known.
+//! alone, a principal's state as disabled. Deny rules, and the groups they may be about, hold back: they stay as they
+//! were known, and nothing begins without one.
 
 use std::sync::Arc;
 
 use photon_authz::{
-    Binding, BindingId, Change, DenyId, DenyRule, Group, Key, Keyed, Object, Org, PrincipalRef,
-    PrincipalState, Project, PublicKey, Role, records::PUBLIC,
+    Binding, BindingId, Change, DenyId, DenyRule, Group, Key, Keyed, Object, Org, Policies,
+    PrincipalRef, PrincipalState, Project, PublicKey, Role, records::PUBLIC,
 };
 use photon_core::Name;
 use photon_store::{Entry, Record, Store};
@@ -113,6 +114,25 @@ pub(crate) fn delete(path: &str) -> Meaning {
     split(path).map_or_else(Meaning::default, |(kind, id)| removed(kind, id))
 }
 
+/// Whether to go on without the record could allow what it forbids.
+pub(crate) fn holds_back(path: &str) -> bool {
+    split(path).is_some_and(|(kind, _)| matches!(kind, "deny" | "group"))
+}
+
+/// What puts a record that holds back where it was, if it was known.
+pub(crate) fn as_known(path: &str, before: &Policies) -> Option<Change> {
+    let (kind, id) = split(path)?;
+    let object = match kind {
+        "deny" => {
+            let rule = before.deny_rules().find(|rule| rule.key() == id)?;
+            Object::DenyRule(rule.clone())
+        }
+        "group" => Object::Group(before.group(&Name::new(id).ok()?)?.clone()),
+        _ => return None,
+    };
+    Some(Change::Put(object))
+}
+
 fn split(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix(PUBLIC)?.split_once('/')
 }
@@ -134,7 +154,7 @@ fn record<T: Record + Keyed>(store: &Store, entry: Entry, id: &str) -> Option<T>
 /// The least that is safe when a record cannot be read.
 fn refused(kind: &str, id: &str) -> Meaning {
     match kind {
-        "deny" => Meaning::default(),
+        "deny" | "group" => Meaning::default(),
         "principal" => principal(id).map_or_else(Meaning::default, |principal| {
             let standing = Standing {
                 disabled: true,
@@ -181,4 +201,53 @@ fn removed(kind: &str, id: &str) -> Meaning {
 fn principal(path: &str) -> Option<PrincipalRef> {
     let (kind, id) = path.split_once('/')?;
     Some(PrincipalRef::new(kind.parse().ok()?, id.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use photon_authz::Scope;
+
+    use super::*;
+
+    #[test]
+    fn what_holds_back_can_be_put_where_it_was() {
+        let group = Group {
+            id: Name::new("team").unwrap(),
+            org: None,
+            title: String::new(),
+            members: vec!["user:alice".parse().unwrap()],
+        };
+        let rule = DenyRule {
+            id: DenyId::generate(),
+            principal: None,
+            permissions: Vec::new(),
+            scope: Scope::System,
+            condition: None,
+            created_at: jiff::Timestamp::now(),
+            created_by: String::new(),
+        };
+        let mut before = Policies::new();
+        for object in [Object::Group(group), Object::DenyRule(rule.clone())] {
+            before.apply(Change::Put(object));
+        }
+        let mut after = Policies::new();
+        for path in [
+            format!("{PUBLIC}deny/{}", rule.id),
+            format!("{PUBLIC}group/team"),
+        ] {
+            assert!(holds_back(&path));
+            after.apply(as_known(&path, &before).unwrap());
+        }
+        assert_eq!(after.deny_rules().next(), Some(&rule));
+        assert_eq!(after.groups().next(), before.groups().next());
+        for path in ["role/team", "group/other", "deny/team"] {
+            assert!(
+                as_known(&format!("{PUBLIC}{path}"), &before).is_none(),
+                "{path}"
+            );
+        }
+        assert!(!holds_back(&format!("{PUBLIC}role/team")));
+    }
 }

@@ -65,6 +65,7 @@ impl Scheme for Bearer {
                 source: asking.source(),
                 on_behalf: None,
                 token_id: Some(verified.claims.jti.as_str().into()),
+                acting: verified.claims.acting().cloned(),
             };
             Ok(Some(caller))
         })
@@ -115,6 +116,7 @@ impl Scheme for ServiceCertificate {
                 source: asking.source(),
                 on_behalf: None,
                 token_id: None,
+                acting: None,
             };
             Ok(Some(caller))
         })

@@ -28,7 +28,7 @@ pub const TYPE: &str = "at+jwt";
 /// Who signs in dev mode. Enforce mode takes none of its keys.
 pub const DEV_ISSUER: &str = "photon-dev";
 
-/// What a token says (RFC 9068, and what the suite adds). All members but `org_id` are required.
+/// What a token says (RFC 9068, and what the suite adds). All members but `org_id`, `act` and `sid` are required.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// Who issued it.
@@ -47,7 +47,7 @@ pub struct Claims {
     pub jti: String,
     /// The OAuth client that asked for it; else as `sub`.
     pub client_id: String,
-    /// OAuth scopes; empty for ours.
+    /// The scope it is for as text: `project:shop`, `system`.
     pub scope: String,
     /// Which kind of principal `sub` is.
     pub ptype: PrincipalKind,
@@ -58,6 +58,20 @@ pub struct Claims {
     /// The org of that scope, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub org_id: Option<Name>,
+    /// Who acts as `sub`, if that is somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Actor>,
+    /// The family of tokens that it belongs to; a revocation of it ends all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
+}
+
+/// Who acts as the subject of a token (RFC 8693, 4.1): whoever proved it in the beginning, also when one token was had
+/// for another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// As `user:carol`: an id alone does not say of which kind.
+    pub sub: PrincipalRef,
 }
 
 /// The kind of a token's scope.
@@ -77,6 +91,12 @@ impl Claims {
     #[must_use]
     pub fn principal(&self) -> PrincipalRef {
         PrincipalRef::new(self.ptype, self.sub.clone())
+    }
+
+    /// Who acts as that principal, if it is somebody else.
+    #[must_use]
+    pub fn acting(&self) -> Option<&PrincipalRef> {
+        self.act.as_ref().map(|actor| &actor.sub)
     }
 
     /// The scope it is for; `None` if that is no scope.
@@ -293,8 +313,10 @@ fn check_claims(claims: Claims, key: &Arc<VerifyingKey>, now: i64) -> Result<Ver
     if claims.aud != AUDIENCE {
         return Err(Refused::Audience);
     }
-    // The id becomes part of a key when it is revoked.
-    if Name::new(claims.jti.as_str()).is_err() || claims.ptype == PrincipalKind::Group {
+    // The ids become part of a key when they are revoked.
+    let ids = [Some(&claims.jti), claims.sid.as_ref()];
+    let bad_id = |id: &String| Name::new(id.as_str()).is_err();
+    if ids.into_iter().flatten().any(bad_id) || claims.ptype == PrincipalKind::Group {
         return Err(Refused::Claims);
     }
     let limit = claims.limit().ok_or(Refused::Claims)?;

@@ -198,9 +198,13 @@ impl Condition {
         *self == Self::default()
     }
 
-    /// Checks what serde cannot: that it can ever hold and is not too long. `field` is where it stands in the request,
+    /// Checks what serde cannot: that it says something, can ever hold and is not too long. `field` is where it stands in the request,
     /// for example `condition`; errors name the field below it.
     pub fn check(&self, field: &str) -> Result<(), Error> {
+        if self.is_empty() {
+            let message = format!("{field} must say something: leave it out if there is none");
+            return Err(Error::validation(field, "empty", message));
+        }
         let refuse = |below: &str, constraint: &str, message: &str| {
             let field = format!("{field}.{below}");
             let message = format!("{field} {message}");

@@ -196,12 +196,12 @@ pub struct PublicKey {
     pub not_after: Timestamp,
 }
 
-/// A token that is refused before it expires. Lives under a lease that ends with the token.
+/// A token, or a family of them, that is refused before it expires. Lives under a lease that ends with the last of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
-    /// The token's `jti`.
+    /// The token's `jti`, or the `sid` of all tokens of a family.
     pub jti: String,
-    /// When the token would have ended by itself.
+    /// When the last token that it ends would have ended by itself.
     pub expires_at: Timestamp,
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
-use http::{header, request::Parts};
+use http::{HeaderValue, header, request::Parts};
 use photon_core::Error;
 
 use crate::peer::{CertificateIdentity, Peer};
@@ -51,6 +51,12 @@ pub trait Authenticator: Send + Sync + 'static {
         request: &'a Parts,
         peer: Option<&'a Peer>,
     ) -> BoxFuture<'a, Result<Option<Identity>, Error>>;
+
+    /// How a caller is to prove itself, for the `WWW-Authenticate` of a 401 (RFC 9110, 11.6.1). `None`: by nothing that
+    /// goes into a header.
+    fn challenge(&self) -> Option<HeaderValue> {
+        None
+    }
 
     /// What a door asks. An authenticator that has more to say than an [`Identity`] leaves it in the request's
     /// extensions, for the handlers; one that knows routes for everybody tells here. The matched path is in the

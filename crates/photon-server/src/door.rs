@@ -276,7 +276,17 @@ impl Door {
             let headers = response.headers_mut();
             headers.entry(header::RETRY_AFTER).or_insert(seconds.into());
         }
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(challenge) = self.challenge()
+        {
+            let headers = response.headers_mut();
+            headers.entry(header::WWW_AUTHENTICATE).or_insert(challenge);
+        }
         response
+    }
+
+    fn challenge(&self) -> Option<HeaderValue> {
+        self.authenticator.as_ref()?.challenge()
     }
 }
 

@@ -24,7 +24,7 @@ mod verify;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use etcd_client::GetOptions;
+use etcd_client::{GetOptions, SortOrder, SortTarget};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -181,6 +181,20 @@ impl Trails {
             }
         }
         Ok(found)
+    }
+
+    /// The last key of a trail behind record `seq`, if there is any.
+    async fn last_key_after(&self, trail: &str, seq: u64) -> Result<Option<String>> {
+        let prefix = self.store.full(&format!("{}/{trail}/", self.root));
+        let options = GetOptions::new()
+            .with_range(key::prefix_end(&prefix))
+            .with_sort(SortTarget::Key, SortOrder::Descend)
+            .with_limit(1)
+            .with_keys_only();
+        let start = key::after(&self.store.full(&self.record_key(trail, seq)));
+        let answer = self.store.range_raw(start, options).await?;
+        let last = answer.kvs().first();
+        last.map(|kv| self.store.stripped(kv.key())).transpose()
     }
 
     /// The sequence number of the first record at or after a time; one more than the last if there is none.

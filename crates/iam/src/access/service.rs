@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use photon_auth::Context;
 use photon_authz::{Decision, Granted, Policies, PrincipalKind, PrincipalRef, Question};
 use photon_core::Error;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Answer, Check, Semantic};
@@ -14,8 +15,8 @@ use crate::app::App;
 /// The most questions at once.
 pub(crate) const MOST_AT_ONCE: usize = 100;
 
-/// How long an answer waits for a revision that it is to be made from.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer waits for a revision that it is to be made from: the client names it, and it may never come.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Answers a question. About oneself nobody needs permission to ask.
 ///
@@ -104,10 +105,18 @@ async fn catch_up(app: &App, ctx: &Context, min_revision: Option<i64>) -> Result
     match min_revision {
         Some(revision) if revision > app.auth.revision() => {
             let deadline = ctx.deadline.min(Instant::now() + PATIENCE);
-            app.auth.wait_for(revision, deadline).await
+            let waited = app.auth.wait_for(revision, deadline).await;
+            waited.map_err(|_| not_there_yet(revision, app.auth.revision()))
         }
         _ => Ok(()),
     }
+}
+
+fn not_there_yet(asked: i64, known: i64) -> Error {
+    let message = format!(
+        "min_revision {asked} is not known here: this process decides by revision {known}; ask again, or for less"
+    );
+    Error::unavailable(message).with_details(json!({ "field": "min_revision", "revision": known }))
 }
 
 fn decide(policies: &Policies, revision: i64, who: &PrincipalRef, check: &Check) -> Answer {

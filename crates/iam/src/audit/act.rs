@@ -87,6 +87,9 @@ impl Actor {
         if let Some(token) = &caller.token_id {
             fields.insert("token_id".to_owned(), token.to_string().into());
         }
+        if let Some(acting) = &caller.acting {
+            fields.insert("acted_by".to_owned(), acting.to_string().into());
+        }
         if let Some(behalf) = &caller.on_behalf {
             let behalf = json!({
                 "principal": behalf.principal.to_string(),
@@ -168,6 +171,7 @@ mod tests {
                 project: "shop".parse().unwrap(),
             }),
             token_id: Some("jti-1".into()),
+            acting: Some("user:carol".parse().unwrap()),
         };
         let entry = Act::new("binding", "bnd-1", Scope::Project("shop".parse().unwrap()))
             .detail("role", "viewer")
@@ -180,6 +184,7 @@ mod tests {
             json!({
                 "actor": "service:plasmavmc",
                 "token_id": "jti-1",
+                "acted_by": "user:carol",
                 "on_behalf": {"principal": "user:alice", "project": "shop"},
                 "source": "10.0.0.7",
                 "request_id": Uuid::nil().to_string(),

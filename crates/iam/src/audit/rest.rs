@@ -91,6 +91,8 @@ struct AuditRecordBody {
     actor: String,
     /// The token it was done with.
     token_id: Option<String>,
+    /// Who acted as `actor`, if the token was issued to somebody else.
+    acted_by: Option<String>,
     /// For whom a service acted.
     on_behalf: Option<OnBehalfBody>,
     /// Where the request came from.

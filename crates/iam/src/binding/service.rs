@@ -152,7 +152,7 @@ pub async fn list(
     filter: &BindingFilter,
     ask: &Ask,
 ) -> Result<Listing<Binding>, Error> {
-    let (visible, policies) = (ctx.visible(), app.policies());
+    let (visible, policies) = (ctx.visible()?, app.policies());
     let keep = |stored: &Stored<Binding>| {
         let binding = &stored.value;
         filter

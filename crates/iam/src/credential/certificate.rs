@@ -118,6 +118,7 @@ impl Scheme for Registered {
                 source: asking.source(),
                 on_behalf: None,
                 token_id: None,
+                acting: None,
             }))
         })
     }

@@ -6,8 +6,8 @@
 
 use jiff::Timestamp;
 use photon_auth::{Context, Who};
-use photon_authz::{PrincipalKind, PrincipalRef, PrincipalState, Scope};
-use photon_core::{Error, Name};
+use photon_authz::{Permission, PrincipalKind, PrincipalRef, PrincipalState, Scope};
+use photon_core::{Code, Error, Name};
 use photon_store::{PageRequest, Stored};
 
 use super::{
@@ -38,6 +38,26 @@ pub(crate) async fn home_of(app: &App, principal: &PrincipalRef) -> Result<Scope
     Ok(state
         .and_then(|state| state.value.home)
         .unwrap_or(Scope::System))
+}
+
+/// Decides, where a principal is at home, whether the caller may do something about it. A refusal does not say where that
+/// is: one about a principal there is not reads the same.
+pub(crate) fn allow_about(
+    ctx: &Context,
+    permission: &Permission,
+    principal: &PrincipalRef,
+    home: &Scope,
+) -> Result<(), Error> {
+    ctx.allow_permission(permission, home).map_err(|error| {
+        if error.code() == Code::FORBIDDEN {
+            Error::forbidden(format!(
+                "{} may not do {permission} for {principal}",
+                ctx.caller.who
+            ))
+        } else {
+            error
+        }
+    })
 }
 
 /// Decides whether the caller may touch a principal's credentials, as if there were none if not.
@@ -72,7 +92,8 @@ pub async fn create(app: &App, ctx: &Context, new: NewCredential) -> Result<Made
     if ctx.caller.is(&principal) {
         ctx.allow_self();
     } else {
-        ctx.allow(&home)?;
+        let permission = ctx.permission().clone();
+        allow_about(ctx, &permission, &principal, &home)?;
     }
     may_mint(app, ctx, &principal, new.current_password).await?;
     refuse_too_many(app, &principal).await?;
@@ -293,7 +314,8 @@ pub async fn list(
             if ctx.caller.is(principal) {
                 ctx.allow_self();
             } else {
-                ctx.allow(&home)?;
+                let permission = ctx.permission().clone();
+                allow_about(ctx, &permission, principal, &home)?;
             }
             prefix_of(principal)
         }

@@ -1,7 +1,9 @@
 //! Deny rules: permissions that are taken away at a scope and everywhere below it, whatever bindings say.
 //!
-//! A rule is made and removed, never changed. Whoever may write deny rules at a scope decides about them there; a rule
-//! that is to bind the admins of a project belongs to its org.
+//! A rule is made and removed, never changed, and both are decided one level above it: at a project by whoever may write
+//! deny rules at its org, at an org by whoever may at the system, at the system by its admin. So nobody lifts a rule that
+//! binds them by what they hold where the rule is, and the admin of a project cannot lock out those above. Rules are seen
+//! by whoever may see them where they are.
 
 pub(crate) mod rest;
 pub mod service;

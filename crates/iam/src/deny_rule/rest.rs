@@ -116,7 +116,7 @@ impl From<Versioned<DenyRule>> for Answer {
     }
 }
 
-/// Makes a deny rule.
+/// Makes a deny rule. Decided one level above its scope, for a project at its org.
 #[utoipa::path(
     post, path = "/api/v1/deny-rules", tag = "deny-rules", operation_id = "create_deny_rule",
     request_body = CreateBody,
@@ -175,7 +175,7 @@ pub(crate) async fn get(
     Ok(Revised::ok(rule.revision, rule.into()))
 }
 
-/// Removes a deny rule.
+/// Lifts a deny rule. Decided one level above its scope, for a project at its org.
 #[utoipa::path(
     delete, path = "/api/v1/deny-rules/{id}", tag = "deny-rules", operation_id = "delete_deny_rule",
     params(

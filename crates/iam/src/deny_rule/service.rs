@@ -1,8 +1,8 @@
 //! The use cases of deny rules.
 
 use photon_auth::Context;
-use photon_authz::{DenyId, DenyRule, Scope, role::MAX_PATTERNS};
-use photon_core::Error;
+use photon_authz::{DenyId, DenyRule, Project, Scope, role::MAX_PATTERNS};
+use photon_core::{Code, Error};
 use photon_store::Stored;
 
 use super::{DenyRuleFilter, NewDenyRule};
@@ -11,6 +11,7 @@ use crate::{
     audit::Act,
     clock,
     contention::{Lost, contended},
+    escalation,
     listing::{self, Ask, Listing},
     principal, scope,
     versioned::{Versioned, expect},
@@ -28,13 +29,42 @@ fn act(rule: &DenyRule) -> Act {
     }
 }
 
+/// Decides, above a rule's scope, whether the caller may make or lift it there. Whoever may see the rules there is told
+/// that it may not, others that there is no such thing.
+async fn admit_change(app: &App, ctx: &Context, scope: &Scope, what: String) -> Result<(), Error> {
+    let decided = ctx.allow(&above(app, scope).await?);
+    if let Err(refused) = decided {
+        if refused.code() == Code::FORBIDDEN {
+            ctx.allow_hidden(scope, what)?;
+        }
+        return Err(refused);
+    }
+    match scope {
+        Scope::System => escalation::must_be_admin(app, ctx),
+        _ => Ok(()),
+    }
+}
+
+/// The scope above; the system is above itself. A project that is not there is looked for at the system, or, where dev
+/// mode would make it, in the org that it would be made in.
+async fn above(app: &App, scope: &Scope) -> Result<Scope, Error> {
+    let Scope::Project(id) = scope else {
+        return Ok(Scope::System);
+    };
+    match app.records::<Project>().get(id.as_str()).await? {
+        Some(project) => Ok(Scope::Org(project.value.org)),
+        None if app.is_dev() => scope::default_org().map(Scope::Org),
+        None => Ok(Scope::System),
+    }
+}
+
 /// Takes permissions away. In dev mode the scope is made, if it is not there.
 pub async fn create(
     app: &App,
     ctx: &Context,
     new: NewDenyRule,
 ) -> Result<Versioned<DenyRule>, Error> {
-    ctx.allow_hidden(&new.scope, scope::named(&new.scope))?;
+    admit_change(app, ctx, &new.scope, scope::named(&new.scope)).await?;
     let refuse = |constraint: &str, what: &str| {
         let message = format!("permissions {what}");
         Err(Error::validation("permissions", constraint, message))
@@ -80,8 +110,12 @@ pub async fn get(app: &App, ctx: &Context, id: &DenyId) -> Result<Versioned<Deny
     Ok(find(app, ctx, id).await?.into())
 }
 
+async fn read(app: &App, id: &DenyId) -> Result<Option<Stored<DenyRule>>, Error> {
+    Ok(app.records().get(&id.to_string()).await?)
+}
+
 async fn find(app: &App, ctx: &Context, id: &DenyId) -> Result<Stored<DenyRule>, Error> {
-    let found = app.records::<DenyRule>().get(&id.to_string()).await?;
+    let found = read(app, id).await?;
     let scope = found
         .as_ref()
         .map_or(&Scope::System, |found| &found.value.scope);
@@ -96,7 +130,7 @@ pub async fn list(
     filter: &DenyRuleFilter,
     ask: &Ask,
 ) -> Result<Listing<DenyRule>, Error> {
-    let (visible, policies) = (ctx.visible(), app.policies());
+    let (visible, policies) = (ctx.visible()?, app.policies());
     let keep = |stored: &Stored<DenyRule>| {
         let rule = &stored.value;
         (filter.principal.is_none() || filter.principal == rule.principal)
@@ -122,7 +156,12 @@ async fn try_delete(
     id: &DenyId,
     expected: Option<i64>,
 ) -> Result<i64, Lost> {
-    let rule = find(app, ctx, id).await?;
+    let rule = read(app, id).await?;
+    match &rule {
+        Some(rule) => admit_change(app, ctx, &rule.value.scope, named(id)).await?,
+        None => ctx.allow_hidden(&Scope::System, named(id))?,
+    }
+    let rule = rule.ok_or_else(|| Error::not_found(named(id)))?;
     expect(&rule, expected)?;
     let mut transaction = app.store.transaction();
     transaction.delete(&app.records(), &rule)?;

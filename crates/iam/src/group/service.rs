@@ -153,7 +153,7 @@ pub async fn list(
     filter: &GroupFilter,
     ask: &Ask,
 ) -> Result<Listing<Group>, Error> {
-    let (visible, policies) = (ctx.visible(), app.policies());
+    let (visible, policies) = (ctx.visible()?, app.policies());
     let keep = |stored: &Stored<Group>| {
         let group = &stored.value;
         scope::is_visible(&policies, &visible, &home(group))

@@ -35,8 +35,8 @@ use crate::{
 
 pub use self::command::Command;
 
-/// The org of whoever runs the suite.
-const ROOT_ORG: &str = "root";
+/// The org of whoever runs the suite. It stays.
+pub(crate) const ROOT_ORG: &str = "root";
 /// The first user.
 const ADMIN_USER: &str = "admin";
 /// How long its one-time credential lives: long enough to log in and make a better one.

@@ -92,6 +92,7 @@ impl Presented {
                     source: self.source,
                     on_behalf: None,
                     token_id: Some(claims.jti.as_str().into()),
+                    acting: claims.acting().cloned(),
                 }))
             }
             Authorization::Bad => Err(Error::unauthenticated(
@@ -122,6 +123,7 @@ impl Presented {
             source: self.source,
             on_behalf: None,
             token_id: None,
+            acting: None,
         }
     }
 }

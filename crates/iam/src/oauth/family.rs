@@ -23,7 +23,7 @@ use crate::{
     audit::Act,
     contention::{Lost, contended},
     credential::Secret,
-    token::{Issued, Subject, service},
+    token::{Issued, Subject, Terms, service},
 };
 
 const PREFIX: &str = "phr_";
@@ -43,14 +43,9 @@ pub(super) struct Family {
     /// Counts for nothing when everything of the client or its project was revoked later, in seconds since 1970.
     since: i64,
     pub(super) expires_at: Timestamp,
-    /// The access token had last: it ends with the family.
-    access: Access,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Access {
-    jti: String,
-    exp: i64,
+    /// When the last of its access tokens ends by itself, in seconds since 1970. They all name the family (`sid`), and
+    /// end with it.
+    access_until: i64,
 }
 
 impl Record for Family {
@@ -96,15 +91,20 @@ fn gone() -> Error {
     refuse("invalid_grant", "the refresh token is not accepted")
 }
 
-/// Begins a family with an access token that was just issued.
+/// The id of a family that is to begin.
+pub(super) fn new_id() -> String {
+    Uuid::new_v4().simple().to_string()
+}
+
+/// Begins a family with an access token of it that was just issued.
 pub(super) async fn begin(
     app: &App,
     ctx: &Context,
     subject: &Subject,
+    id: &str,
     issued: &Issued,
 ) -> Result<Secret, Error> {
-    let id = Uuid::new_v4().simple().to_string();
-    let token = new_token(&id)?;
+    let token = new_token(id)?;
     let family = Family {
         client: subject.principal.clone(),
         scope: subject.scope.clone(),
@@ -113,23 +113,14 @@ pub(super) async fn begin(
         expires_at: Timestamp::now()
             .checked_add(LIVES)
             .map_err(Error::internal)?,
-        access: Access::of(issued),
+        access_until: issued.claims.exp,
     };
     // Dropped, it is not renewed: the family ends when it is over.
     let lease = app.store.lease(LIVES.unsigned_abs()).await?;
     let mut transaction = app.store.transaction();
-    transaction.create_under(&app.records(), &id, &family, lease.id())?;
-    app.commit(ctx, transaction, act(&id, &family)).await?;
+    transaction.create_under(&app.records(), id, &family, lease.id())?;
+    app.commit(ctx, transaction, act(id, &family)).await?;
     Ok(token)
-}
-
-impl Access {
-    fn of(issued: &Issued) -> Self {
-        Self {
-            jti: issued.claims.jti.clone(),
-            exp: issued.claims.exp,
-        }
-    }
 }
 
 fn act(id: &str, family: &Family) -> Act {
@@ -183,10 +174,15 @@ async fn try_refresh(
     service::refuse_unbound(app, ctx, client, &subject.scope)
         .map_err(|error| gone().with_source(error))?;
     subject.wait().await?;
-    let issued = subject.sign(&app.signing, ttl_seconds, None, Some(&client.id))?;
+    let terms = Terms {
+        client: Some(&client.id),
+        family: Some(&stored.key),
+        ..Terms::of(ttl_seconds)
+    };
+    let issued = subject.sign(&app.signing, terms)?;
     let next = new_token(&stored.key)?;
     family.sha256 = digest(next.expose());
-    family.access = Access::of(&issued);
+    family.access_until = family.access_until.max(issued.claims.exp);
     let scope = family.scope.clone();
     let act = act(&stored.key, &stored.value);
     let mut transaction = app.store.transaction();
@@ -196,7 +192,7 @@ async fn try_refresh(
     Ok(Some((issued, next, scope)))
 }
 
-/// Ends a family and the access token that was had last. Of the ones before none outlives its hour by more.
+/// Ends a family, and with it every access token that came of it.
 async fn end(
     app: &App,
     ctx: &Context,
@@ -205,31 +201,33 @@ async fn end(
 ) -> Result<i64, Lost> {
     let mut transaction = app.store.transaction();
     transaction.delete(&app.records::<Family>(), stored)?;
-    end_access(app, &mut transaction, &stored.value.access).await?;
+    end_access(app, &mut transaction, stored).await?;
     let act = act(&stored.key, &stored.value).detail("ended", why);
     app.publish(ctx, transaction, act)
         .await
         .map_err(Lost::to_create)
 }
 
-async fn end_access(app: &App, transaction: &mut Transaction, access: &Access) -> Result<(), Lost> {
-    let records = app.records::<Revoked>();
-    let left = access.exp - Timestamp::now().as_second();
+/// Refused from now on, until the last of them would have ended.
+async fn end_access(
+    app: &App,
+    transaction: &mut Transaction,
+    family: &Stored<Family>,
+) -> Result<(), Lost> {
+    let until = family.value.access_until;
+    let left = until - Timestamp::now().as_second();
     let Some(left) = u64::try_from(left).ok().filter(|left| *left > 0) else {
         return Ok(());
     };
-    if records.get(&access.jti).await?.is_some() {
-        return Ok(());
-    }
     let lease = app
         .store
         .lease(Duration::from_secs(left) + service::MARGIN)
         .await?;
     let record = Revoked {
-        jti: access.jti.clone(),
-        expires_at: Timestamp::from_second(access.exp).unwrap_or(Timestamp::MAX),
+        jti: family.key.clone(),
+        expires_at: Timestamp::from_second(until).unwrap_or(Timestamp::MAX),
     };
-    transaction.create_under(&records, &access.jti, &record, lease.id())?;
+    transaction.create_under(&app.records(), &family.key, &record, lease.id())?;
     Ok(())
 }
 
@@ -272,7 +270,7 @@ mod tests {
 
     #[test]
     fn tokens_name_their_family_and_are_not_in_what_is_stored() {
-        let id = Uuid::new_v4().simple().to_string();
+        let id = new_id();
         let token = new_token(&id).unwrap();
         let shown = Shown::read(token.expose()).unwrap();
         assert_eq!(shown.family, id);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use photon_auth::Claims;
+use photon_auth::{Actor, Claims};
+use photon_authz::PrincipalRef;
 use photon_core::{Code, Error};
 use photon_server::{RestError, rest::Data};
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,17 @@ pub(super) struct Introspection {
     iss: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     jti: Option<String>,
+    /// Which kind of principal `sub` is: `user`, `service_account`, `service`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ptype: Option<String>,
+    /// The subject with its kind, as bindings and the audit name it: ids of two kinds may be the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "service_account:build")]
+    principal: Option<String>,
+    /// Who acts as the subject, if that is somebody else (RFC 8693, 4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    act: Option<Actor>,
 }
 
 /// An error of RFC 6749, 5.2.
@@ -106,10 +118,9 @@ pub(super) async fn introspect(
                 active: true,
                 scope: Some(family.scope.to_string()),
                 client_id: Some(family.client.id.to_string()),
-                sub: Some(family.client.id.to_string()),
                 exp: Some(family.expires_at.as_second()),
                 token_type: Some("refresh_token"),
-                ..Introspection::default()
+                ..Introspection::about(&family.client)
             }
         })));
     }
@@ -130,20 +141,30 @@ pub(super) async fn introspect(
 }
 
 impl Introspection {
+    /// Of whom a token is.
+    fn about(principal: &PrincipalRef) -> Self {
+        Self {
+            sub: Some(principal.id.to_string()),
+            ptype: Some(principal.kind.to_string()),
+            principal: Some(principal.to_string()),
+            ..Self::default()
+        }
+    }
+
     fn of(claims: &Claims) -> Self {
-        let scope = claims.limit();
         Self {
             active: true,
-            scope: scope.map(|scope| scope.to_string()),
+            scope: Some(claims.scope.clone()),
             client_id: Some(claims.client_id.clone()),
             token_type: Some("Bearer"),
             exp: Some(claims.exp),
             iat: Some(claims.iat),
             nbf: Some(claims.nbf),
-            sub: Some(claims.sub.to_string()),
             aud: Some(claims.aud.clone()),
             iss: Some(claims.iss.clone()),
             jti: Some(claims.jti.clone()),
+            act: claims.act.clone(),
+            ..Self::about(&claims.principal())
         }
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   client_credentials ──> access token            scope=offline_access: and a refresh token, which begins a family
 //!   refresh_token 1 ──> access token, refresh token 2 ──> access token, refresh token 3 ──> …
-//!        └── shown again: somebody else has a copy. The family ends, and its last access token with it.
+//!        └── shown again: somebody else has a copy. The family ends, and every access token of it.
 //! ```
 //!
 //! A client is a service account; its secret is one of its API keys. A token is for one scope of ours, which the client

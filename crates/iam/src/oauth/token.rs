@@ -22,7 +22,7 @@ use crate::{
     credential::{Secret, service::home_of},
     login::Presented,
     scope,
-    token::{Issued, service},
+    token::{Issued, Terms, service},
 };
 
 /// A request for tokens.
@@ -168,10 +168,16 @@ async fn by_credentials(
         .map_err(as_scope)?;
     let ttl = app.config.tokens.ttl(None)?;
     subject.wait().await?;
-    let issued = subject.sign(&app.signing, ttl, None, Some(&client.id))?;
-    let refresh = match asked.offline {
-        true => Some(family::begin(app, &ctx, &subject, &issued).await?),
-        false => None,
+    let family = asked.offline.then(family::new_id);
+    let terms = Terms {
+        client: Some(&client.id),
+        family: family.as_deref(),
+        ..Terms::of(ttl)
+    };
+    let issued = subject.sign(&app.signing, terms)?;
+    let refresh = match &family {
+        Some(id) => Some(family::begin(app, &ctx, &subject, id, &issued).await?),
+        None => None,
     };
     tracing::info!(
         request_id = %presented.request_id, %client, scope = %at, jti = issued.claims.jti,

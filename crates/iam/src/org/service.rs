@@ -13,6 +13,7 @@ use crate::{
     clock,
     contention::{Lost, PATIENCE, contended, contended_until},
     ids::made_up,
+    init::ROOT_ORG,
     listing::{self, Ask, Listing},
     removal, scope,
     user::User,
@@ -120,7 +121,7 @@ async fn read(app: &App, id: &Name) -> Result<Stored<Org>, Error> {
 
 /// Lists the orgs the caller may see.
 pub async fn list(app: &App, ctx: &Context, ask: &Ask) -> Result<Listing<Org>, Error> {
-    let visible = ctx.visible();
+    let visible = ctx.visible()?;
     let keep = |org: &Stored<Org>| visible.org(&org.value.id);
     listing::list(&app.records(), "", ask, keep).await
 }
@@ -171,6 +172,10 @@ pub async fn delete(
 ) -> Result<i64, Error> {
     ctx.allow_hidden(&Scope::Org(id.clone()), named(id))?;
     let org = read(app, id).await?;
+    if id.as_str() == ROOT_ORG {
+        let stays = format!("org {id} is that of whoever runs the suite: it cannot be deleted");
+        return Err(Error::failed_precondition(stays));
+    }
     expect(&org, expected)?;
     refuse_used(app, id).await?;
     // From here on nothing new can be hung on it: whatever belongs to an org is made in a transaction that requires it to

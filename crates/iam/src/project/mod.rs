@@ -9,8 +9,11 @@
 //! A deletion first disables the project and ends its tokens, in one transaction; then it removes what hangs on it, in
 //! batches; the project's record goes last. After a crash in between the project is there, disabled, and the same delete
 //! goes on.
+//!
+//! What stays is which org had the id: only that one can make a project of it again.
 
 pub(crate) mod rest;
+mod retired;
 pub mod service;
 
 use photon_authz::Project;

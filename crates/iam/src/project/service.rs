@@ -6,7 +6,7 @@ use photon_core::{Error, Name};
 use photon_store::{Record as _, Stored};
 use tokio::time::Instant;
 
-use super::{NewProject, ProjectChange, ProjectFilter};
+use super::{NewProject, ProjectChange, ProjectFilter, retired};
 use crate::{
     app::App,
     audit::Act,
@@ -60,6 +60,7 @@ async fn try_create(
     let projects = app.records::<Project>();
     let mut transaction = app.store.transaction();
     scope::require_live(app, &mut transaction, &Scope::Org(project.org.clone())).await?;
+    retired::require_own(app, &mut transaction, project).await?;
     let mut project = project.clone();
     match projects.get(project.id.as_str()).await? {
         Some(mut implicit) if implicit.value.implicit => {
@@ -103,7 +104,7 @@ pub(crate) async fn ensure(app: &App, ctx: Option<&Context>, id: &Name) -> Resul
         return Err(Error::not_found(named(id)));
     }
     scope::refuse_reserved(id)?;
-    let org = Name::new(scope::DEFAULT_ORG).map_err(Error::internal)?;
+    let org = scope::default_org()?;
     org::service::ensure(app, ctx, &org).await?;
     let now = clock::now();
     let project = Project {
@@ -134,6 +135,7 @@ async fn try_make_implicit(
     let project = with_free_name(app, project.clone()).await?;
     let mut transaction = app.store.transaction();
     scope::require_live(app, &mut transaction, &Scope::Org(project.org.clone())).await?;
+    retired::require_own(app, &mut transaction, &project).await?;
     transaction.create(&projects, project.id.as_str(), &project)?;
     app.publish_implicit(ctx, transaction, act(&project.id), "iam.projects.create")
         .await?;
@@ -169,7 +171,7 @@ pub async fn list(
     filter: &ProjectFilter,
     ask: &Ask,
 ) -> Result<Listing<Project>, Error> {
-    let visible = ctx.visible();
+    let visible = ctx.visible()?;
     let keep = |stored: &Stored<Project>| {
         let project = &stored.value;
         visible.project(&project.id, Some(&project.org))
@@ -285,5 +287,7 @@ async fn try_delete(app: &App, ctx: &Context, id: &Name) -> Result<i64, Lost> {
     }
     let mut transaction = app.store.transaction();
     transaction.delete(&app.records(), &project)?;
-    Ok(app.publish(ctx, transaction, act(id)).await?)
+    retired::note(app, &mut transaction, &project.value).await?;
+    let revision = app.publish(ctx, transaction, act(id)).await;
+    revision.map_err(Lost::to_create)
 }

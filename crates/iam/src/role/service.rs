@@ -74,7 +74,7 @@ async fn try_create(
 
 /// Reads a role, built in or not.
 pub async fn get(app: &App, ctx: &Context, id: &Name) -> Result<Versioned<Role>, Error> {
-    let (visible, policies) = (ctx.visible(), app.policies());
+    let (visible, policies) = (ctx.visible()?, app.policies());
     let found = match built_in(id) {
         Some(role) => Some(Versioned::new(role.clone(), BUILT_IN_REVISION)),
         None => app.records().get(id.as_str()).await?.map(Into::into),
@@ -103,7 +103,7 @@ pub async fn list(
     filter: &RoleFilter,
     ask: &Ask,
 ) -> Result<Listing<Role>, Error> {
-    let (visible, policies) = (ctx.visible(), app.policies());
+    let (visible, policies) = (ctx.visible()?, app.policies());
     let keep = |role: &Role| {
         is_seen(&policies, &visible, role) && (filter.org.is_none() || filter.org == role.org)
     };

@@ -13,6 +13,7 @@ use crate::{
     audit::Act,
     clock,
     contention::{Lost, contended},
+    escalation,
     ids::made_up,
     listing::{self, Ask, Listing},
     principal, removal, scope,
@@ -120,7 +121,7 @@ pub async fn list(
     filter: &ServiceAccountFilter,
     ask: &Ask,
 ) -> Result<Listing<ServiceAccount>, Error> {
-    let (visible, policies) = (ctx.visible(), app.policies());
+    let (visible, policies) = (ctx.visible()?, app.policies());
     let keep = |stored: &Stored<ServiceAccount>| {
         scope::is_visible(&policies, &visible, &home(&stored.value))
     };
@@ -169,6 +170,10 @@ async fn try_update(
         app.commit(ctx, transaction, act).await?
     } else {
         let (who, disabled) = (principal::service_account(id), account.value.disabled);
+        if !disabled {
+            // As good as a new credential: those it has work again.
+            escalation::must_hold_all_of(app, ctx, &who, None)?;
+        }
         principal::set_disabled(app, &mut transaction, &who, disabled).await?;
         app.publish(ctx, transaction, act).await?
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use photon_auth::{
-    Claims, ScopeType,
+    Actor, Claims, ScopeType,
     token::{AUDIENCE, TYPE},
 };
 use photon_authz::{PrincipalRef, Scope};
@@ -28,6 +28,34 @@ pub(crate) struct Subject {
     pub(crate) epoch: i64,
 }
 
+/// What else a token is to say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms<'a> {
+    /// How long it lives.
+    pub(crate) ttl_seconds: i64,
+    /// It ends then at the latest, in seconds since 1970.
+    pub(crate) until: Option<i64>,
+    /// The OAuth client that asked for it, if one did.
+    pub(crate) client: Option<&'a Name>,
+    /// Who acts as the subject, if that is somebody else.
+    pub(crate) acting: Option<&'a PrincipalRef>,
+    /// The family of refresh tokens that it comes from.
+    pub(crate) family: Option<&'a str>,
+}
+
+impl Terms<'_> {
+    /// So long, and nothing else.
+    pub(crate) fn of(ttl_seconds: i64) -> Self {
+        Self {
+            ttl_seconds,
+            until: None,
+            client: None,
+            acting: None,
+            family: None,
+        }
+    }
+}
+
 impl Subject {
     /// Waits until a token that is issued now counts: right after everything was revoked, the rest of that second. A token
     /// that is dated ahead instead could not be revoked by the next epoch.
@@ -47,25 +75,22 @@ impl Subject {
         Ok(())
     }
 
-    /// A token for so long, that ends at `until` at the latest. `client`: the OAuth client that asked for it, if one did.
+    /// A token.
     ///
     /// # Errors
     /// When there is no key to sign with, and when it would be over already.
-    pub(crate) fn sign(
-        &self,
-        signing: &Signing,
-        ttl_seconds: i64,
-        until: Option<i64>,
-        client: Option<&Name>,
-    ) -> Result<Issued, Error> {
+    pub(crate) fn sign(&self, signing: &Signing, terms: Terms<'_>) -> Result<Issued, Error> {
         let now = Timestamp::now();
         let signer = signing.signer(now)?;
         let issued = now.as_second();
-        let ends = until.unwrap_or(i64::MAX).min(issued + ttl_seconds);
+        let ends = terms
+            .until
+            .unwrap_or(i64::MAX)
+            .min(issued + terms.ttl_seconds);
         if ends <= issued {
             return Err(Error::unauthenticated("your token ends now: log in again"));
         }
-        let client = client.unwrap_or(&self.principal.id);
+        let client = terms.client.unwrap_or(&self.principal.id);
         let claims = Claims {
             iss: signer.issuer().to_owned(),
             sub: self.principal.id.clone(),
@@ -75,11 +100,13 @@ impl Subject {
             nbf: issued,
             jti: Uuid::now_v7().to_string(),
             client_id: client.to_string(),
-            scope: String::new(),
+            scope: self.scope.to_string(),
             ptype: self.principal.kind,
             scope_id: self.scope.bare_id().to_owned(),
             scope_type: ScopeType::from(&self.scope),
             org_id: self.org.clone(),
+            act: terms.acting.cloned().map(|sub| Actor { sub }),
+            sid: terms.family.map(str::to_owned),
         };
         let token = Secret::from(signer.sign(TYPE, &claims)?);
         Ok(Issued { token, claims })

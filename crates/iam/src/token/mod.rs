@@ -21,7 +21,10 @@ use photon_core::{Error, Name};
 use serde::{Deserialize, Serialize};
 
 pub use self::rest::routes;
-pub(crate) use self::{claims::Subject, rest::RestDoc};
+pub(crate) use self::{
+    claims::{Subject, Terms},
+    rest::RestDoc,
+};
 use crate::credential::Secret;
 
 /// The longest a token lives, whatever is configured or asked for.

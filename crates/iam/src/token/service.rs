@@ -7,12 +7,12 @@ use photon_auth::{Caller, Claims, Context, Who};
 use photon_authz::{Org, Permission, PrincipalKind, PrincipalRef, Project, Revoked, Scope};
 use photon_core::{Code, Error, Name};
 
-use super::{Ask, Issued, Proof, Revocation, Subject, What, claims::moment};
+use super::{Ask, Issued, Proof, Revocation, Subject, Terms, What, claims::moment};
 use crate::{
     app::App,
     audit::Act,
     contention::{Lost, contended},
-    credential::service::home_of,
+    credential::service::{allow_about, home_of},
     escalation,
     login::{self, Presented},
     principal, project, scope,
@@ -46,7 +46,8 @@ pub async fn issue(app: &App, presented: &Presented, ask: Ask) -> Result<Issued,
     let itself = ctx.caller.who == Who::DevOperator || ctx.caller.is(&ask.principal);
     if !itself {
         let home = home_of(app, &ask.principal).await?;
-        ctx.allow_permission(&permission("iam.tokens.impersonate")?, &home)?;
+        let impersonate = permission("iam.tokens.impersonate")?;
+        allow_about(&ctx, &impersonate, &ask.principal, &home)?;
     }
     let scope = scope_of(app, &ask.scope).await?;
     refuse_unbound(app, &ctx, &ask.principal, &scope)?;
@@ -58,16 +59,58 @@ pub async fn issue(app: &App, presented: &Presented, ask: Ask) -> Result<Issued,
     let until = end_of_bearer(app, presented).await?;
     let subject = subject(app, ask.principal, scope).await?;
     subject.wait().await?;
-    let issued = subject.sign(&app.signing, ttl, until, None)?;
+    let acting = acting(&caller, itself);
+    let terms = Terms {
+        until,
+        acting,
+        ..Terms::of(ttl)
+    };
+    let issued = subject.sign(&app.signing, terms)?;
+    if acting.is_some() {
+        record_impersonation(app, presented, &caller, &subject, &issued).await?;
+    }
     tracing::info!(
         request_id = %presented.request_id,
         principal = %subject.principal,
         scope = %subject.scope,
         by = %caller.who,
+        acting = acting.map(tracing::field::display),
         jti = issued.claims.jti,
         "issued a token"
     );
     Ok(issued)
+}
+
+/// Who will act as the token's principal, if that is somebody else: the caller, or who acts as the caller already.
+fn acting(caller: &Caller, itself: bool) -> Option<&PrincipalRef> {
+    let caller_itself = if itself { None } else { caller.principal() };
+    caller.acting.as_ref().or(caller_itself)
+}
+
+/// Before anybody has the token: what is done with it is done by somebody else than it says.
+async fn record_impersonation(
+    app: &App,
+    presented: &Presented,
+    caller: &Caller,
+    subject: &Subject,
+    issued: &Issued,
+) -> Result<(), Error> {
+    let ctx = app.auth.context(
+        caller.clone(),
+        permission("iam.tokens.impersonate")?,
+        presented.request_id,
+        presented.deadline,
+    );
+    let principal = &subject.principal;
+    let act = Act::new(
+        principal.kind.as_str(),
+        &principal.id,
+        subject.scope.clone(),
+    )
+    .detail("token_id", issued.claims.jti.as_str())
+    .detail("expires_at", moment(issued.claims.exp).to_string());
+    app.commit(&ctx, app.store.transaction(), act).await?;
+    Ok(())
 }
 
 pub(crate) fn permission(text: &str) -> Result<Permission, Error> {

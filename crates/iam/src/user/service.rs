@@ -100,7 +100,7 @@ pub async fn list(
     filter: &UserFilter,
     ask: &Ask,
 ) -> Result<Listing<User>, Error> {
-    let visible = ctx.visible();
+    let visible = ctx.visible()?;
     let at = match &filter.scope {
         Some(id) => Some(asked_scope(app, ctx, id).await?),
         None => None,
@@ -193,6 +193,10 @@ async fn try_update(
         app.commit(ctx, transaction, act).await?
     } else {
         let who = principal::user(id);
+        if !user.value.disabled {
+            // As good as a new credential: those it has work again.
+            escalation::must_hold_all_of(app, ctx, &who, None)?;
+        }
         principal::set_disabled(app, &mut transaction, &who, user.value.disabled).await?;
         app.publish(ctx, transaction, act).await?
     };

@@ -128,6 +128,11 @@ async fn an_answer_can_be_asked_to_know_a_write() {
         .post("/access/v1/evaluation", &admin, asked.clone())
         .await;
     assert_eq!(late.error(503), "UNAVAILABLE");
+    let error = &late.body["error"];
+    let message = error["message"].as_str().unwrap();
+    let told = format!("min_revision {} is not known here", i64::MAX);
+    assert!(message.starts_with(&told), "{message}");
+    assert!(error["details"]["revision"].as_i64().unwrap() >= revision);
     asked["context"]["min_revision"] = json!(-1);
     let bad = house.post("/access/v1/evaluation", &admin, asked).await;
     assert_eq!(bad.field(), "context.min_revision");

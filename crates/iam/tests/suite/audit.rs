@@ -269,6 +269,26 @@ async fn what_is_altered_behind_our_back_is_found() {
         .await;
     assert_eq!(later["intact"], true, "{later}");
 
+    // A record behind the end is found, also when only the end is looked at.
+    let end = later["head"]["seq"].as_u64().unwrap();
+    for seq in [end + 1, end + 7] {
+        let stray = format!("/photon/iam/audit/system/{seq:020}");
+        let mut add = store.transaction();
+        add.put_raw(&stray, record.value.clone(), 0).unwrap();
+        add.commit().await.unwrap();
+        for from in [3, end, end + 100] {
+            let path = format!("/api/v1/audit/verify?scope=system&from_seq={from}");
+            let verdict = rest.read(&path).await;
+            assert_eq!(verdict["intact"], false, "{verdict}");
+            assert_eq!(verdict["fault"]["seq"], seq, "{verdict}");
+            let what = verdict["fault"]["what"].as_str().unwrap();
+            assert!(what.contains(&stray), "{what}");
+        }
+        let mut remove = store.transaction();
+        remove.delete_raw(&stray).unwrap();
+        remove.commit().await.unwrap();
+    }
+
     // A record nobody can read does not hide the others.
     let mut damage = store.transaction();
     damage.put_raw(&key, "{", 0).unwrap();

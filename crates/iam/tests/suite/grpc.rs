@@ -637,6 +637,14 @@ async fn roles_bindings_deny_rules_and_decisions() {
         scope: "org:acme".to_owned(),
         ..Default::default()
     };
+    let empty = pb::CreateDenyRuleRequest {
+        condition: Some(pb::Condition::default()),
+        ..rule.clone()
+    };
+    assert_eq!(
+        refusal(admin.deny_rules().create(empty).await),
+        said(Code::InvalidArgument, "VALIDATION_ERROR", "condition")
+    );
     let rule = admin.deny_rules().create(rule).await.unwrap().into_inner();
     let batch = |min_revision| pb::BatchCheckRequest {
         checks: vec![

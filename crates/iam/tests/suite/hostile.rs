@@ -127,6 +127,14 @@ async fn bodies_and_queries_are_read_strictly() {
     let operator = Caller::of(&iam);
     let refused = |field| (400, "VALIDATION_ERROR", field);
     for (path, body) in good() {
+        if body.get("condition").is_some() {
+            for empty in [json!({}), json!({ "source_networks": [] })] {
+                let mut body = body.clone();
+                body["condition"] = empty.clone();
+                let answer = operator.post(path, body).await;
+                assert_eq!(answer.error(), refused("condition"), "{path} {empty}");
+            }
+        }
         let mut more = body.clone();
         more["colour"] = json!("red");
         assert_eq!(

@@ -10,7 +10,10 @@ use crate::local::Caller;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn over(endpoint: &str) -> Running {
-    let mut config = Config::default();
+    over_with(endpoint, Config::default()).await
+}
+
+async fn over_with(endpoint: &str, mut config: Config) -> Running {
     config.store.endpoints = vec![endpoint.to_owned()];
     config.rest.address.set_port(0);
     config.grpc.address.set_port(0);
@@ -116,4 +119,54 @@ async fn at_once_they_do_not_overwrite_each_other() {
     one.stop().await;
     other.stop().await;
     chainfire.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_store_it_says_so_and_goes_on_for_a_while() {
+    let mut chainfire = Box::pin(in_process_chainfire()).await.unwrap();
+    let mut config = Config::default();
+    config.auth.max_staleness_seconds = 12;
+    config.store.request_timeout_ms = 500;
+    let iam = over_with(&chainfire.endpoint(), config).await;
+    let operator = caller(&iam);
+    operator.tenant("acme", "shop").await;
+    let alice = operator.somebody("alice", "viewer", "project:shop").await;
+    let health = operator.get("/readyz").await;
+    assert_eq!(health.data()["reason"], Value::Null);
+
+    chainfire.stop().await;
+    let asked = eventually("the silence is said", PATIENCE, || async {
+        let health = operator.get("/readyz").await;
+        assert_eq!(health.status, 200, "{health:?}");
+        let reason = health.data()["reason"].as_str()?;
+        let begins = reason.starts_with("the store does not answer since 20");
+        assert!(begins && health.data()["status"] == "healthy", "{health:?}");
+        Some(())
+    });
+    asked.await.unwrap();
+    // What is known goes on; what needs the store is told so.
+    alice.get("/api/v1/whoami").await.data();
+    let token = json!({ "principal_id": "alice", "scope_id": "shop" });
+    let user = json!({ "id": "bob", "name": "Bob" });
+    let refused = [
+        operator.get("/api/v1/users/alice").await,
+        operator.get("/api/v1/users").await,
+        operator.post("/api/v1/users", user).await,
+        operator.post("/api/v1/auth/token", token).await,
+    ];
+    for answer in refused {
+        assert_eq!(answer.error(), (503, "UNAVAILABLE", ""));
+    }
+    eventually("it is no longer ready", PATIENCE, || async {
+        let health = operator.get("/readyz").await;
+        (health.status == 503).then_some(())
+    })
+    .await
+    .unwrap();
+    let health = operator.get("/health").await;
+    assert_eq!(health.status, 503);
+    assert_eq!(operator.get("/livez").await.status, 200);
+    let refused = alice.get("/api/v1/whoami").await;
+    assert_eq!(refused.error(), (503, "UNAVAILABLE", ""));
+    iam.stop().await;
 }

@@ -232,6 +232,47 @@ async fn a_refresh_token_is_good_once_and_its_reuse_ends_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reuse_ends_every_access_token_of_the_family() {
+    let house = House::enforce().await;
+    let admin = house.admin().await;
+    let key = client(&house, &admin).await;
+    let client = ("build", key.as_str());
+    let stranger = text(&begin(&house, &key).await, "access_token");
+    let mut generations = vec![begin(&house, &key).await];
+    for _ in 0..3 {
+        let shown = text(generations.last().unwrap(), "refresh_token");
+        generations.push(refresh(&house, client, &shown).await);
+    }
+    let access: Vec<String> = generations
+        .iter()
+        .map(|tokens| text(tokens, "access_token"))
+        .collect();
+    for token in &access {
+        assert_eq!(whoami(&house, token).await, 200);
+    }
+    let used = text(&generations[1], "refresh_token");
+    assert_eq!(
+        code(&refresh(&house, client, &used).await, 400),
+        "invalid_grant"
+    );
+    for (generation, token) in access.iter().enumerate() {
+        assert_eq!(whoami(&house, token).await, 401, "generation {generation}");
+    }
+    // Another family of the same client goes on.
+    assert_eq!(whoami(&house, &stranger).await, 200);
+
+    // So does revocation, whichever refresh token is shown.
+    let first = begin(&house, &key).await;
+    let second = refresh(&house, client, &text(&first, "refresh_token")).await;
+    let shown = format!("token={}", text(&second, "refresh_token"));
+    let revoked = form(&house, "/oauth2/revoke", Some(client), &shown).await;
+    assert_eq!(revoked.status, 200);
+    for tokens in [&first, &second] {
+        assert_eq!(whoami(&house, &text(tokens, "access_token")).await, 401);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_get_one_answer() {
     let house = House::enforce().await;
     let admin = house.admin().await;
@@ -275,6 +316,19 @@ async fn tokens_are_looked_at_and_revoked_by_their_client() {
     assert_eq!(seen["client_id"], "build");
     assert_eq!(seen["scope"], "project:shop");
     assert_eq!(seen["aud"], "photon");
+    // What the token says, and of which kind its subject is.
+    let said = access.split('.').nth(1).unwrap();
+    let said = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(said)
+        .unwrap();
+    let said: Value = serde_json::from_slice(&said).unwrap();
+    for claim in ["sub", "scope", "ptype", "client_id", "jti", "exp"] {
+        assert_eq!(seen[claim], said[claim], "{claim}");
+    }
+    assert_eq!(seen["ptype"], "service_account");
+    assert_eq!(seen["principal"], "service_account:build");
+    let of_refresh = about(client, &refresh_token).await;
+    assert_eq!(of_refresh["principal"], "service_account:build");
     assert!(seen["exp"].is_i64());
     assert_eq!(about(client, &refresh_token).await["active"], true);
     // Others are told what of a token there is not.

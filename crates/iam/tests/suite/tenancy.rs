@@ -1,7 +1,7 @@
 //! Enforce mode: nobody without a credential, strangers see nothing, tenants see their own, nobody gives what they do not
 //! have.
 
-use photon_testkit::{InProcessIam, enforcing_iam};
+use photon_testkit::{InProcessIam, enforcing_iam, in_process_iam};
 use reqwest::Method;
 use serde_json::json;
 
@@ -401,5 +401,203 @@ async fn a_deleted_project_takes_what_hung_on_it() {
     );
     let asked = json!({ "principal_id": "al", "scope_id": "shop" });
     assert_eq!(admin.post("/api/v1/auth/token", asked).await.error().0, 403);
+    iam.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_lifts_a_rule_that_binds_them() {
+    let iam = Box::pin(enforcing_iam()).await.unwrap();
+    let admin = tenants(&iam).await;
+    let boss = admin.somebody("boss", "admin", "org:acme").await;
+    let al = admin.somebody("al", "admin", "project:shop").await;
+    let stranger = admin.somebody("stranger", "admin", "org:other").await;
+    let everywhere = json!({ "id": "warden", "permissions": ["iam.deny_rules.*"] });
+    admin.post("/api/v1/roles", everywhere).await.data();
+    let warden = admin.somebody("warden", "warden", "system").await;
+    let refused = (403, "FORBIDDEN", "");
+    let hidden = (404, "NOT_FOUND", "");
+    let make = async |caller: &Caller, at: &str| {
+        let rule = json!({ "permissions": ["plasmavmc.vms.delete"], "scope": at });
+        caller.post("/api/v1/deny-rules", rule).await
+    };
+    let one = |made: &crate::local::Answer| {
+        format!("/api/v1/deny-rules/{}", made.data()["id"].as_str().unwrap())
+    };
+
+    // At a project its org decides; whoever may look there sees it.
+    assert_eq!(make(&al, "project:shop").await.error(), refused);
+    assert_eq!(make(&stranger, "project:shop").await.error(), hidden);
+    let rule = one(&make(&boss, "project:shop").await);
+    al.get(&rule).await.data();
+    assert_eq!(
+        al.get("/api/v1/deny-rules").await.ids("deny_rules").len(),
+        1
+    );
+    assert_eq!(al.delete(&rule).await.error(), refused);
+    assert_eq!(stranger.delete(&rule).await.error(), hidden);
+    boss.delete(&rule).await.data();
+    assert_eq!(boss.delete(&rule).await.error(), hidden);
+
+    // At an org, whoever may write them at the system.
+    assert_eq!(make(&boss, "org:acme").await.error(), refused);
+    assert_eq!(make(&stranger, "org:acme").await.error(), hidden);
+    let rule = one(&make(&warden, "org:acme").await);
+    boss.get(&rule).await.data();
+    assert_eq!(boss.delete(&rule).await.error(), refused);
+    warden.delete(&rule).await.data();
+
+    // At the system, its admin, and nobody who only may write them.
+    assert_eq!(make(&warden, "system").await.error(), refused);
+    let rule = one(&make(&admin, "system").await);
+    warden.get(&rule).await.data();
+    assert_eq!(warden.delete(&rule).await.error(), refused);
+    assert_eq!(boss.delete(&rule).await.error(), hidden);
+    admin.delete(&rule).await.data();
+    // A scope there is not is nobody's.
+    assert_eq!(make(&boss, "project:nowhere").await.error(), hidden);
+    assert_eq!(make(&admin, "project:nowhere").await.error(), hidden);
+    iam.stop().await;
+}
+
+#[tokio::test]
+async fn the_id_of_a_deleted_project_stays_with_its_org() {
+    let iam = Box::pin(enforcing_iam()).await.unwrap();
+    let admin = tenants(&iam).await;
+    let boss = admin.somebody("boss", "admin", "org:acme").await;
+    let rival = admin.somebody("rival", "admin", "org:other").await;
+    let shop = |org: &str| json!({ "id": "shop", "name": "Anew", "org_id": org });
+    // Twice: what is noted the first time holds the second time, too.
+    for _ in 0..2 {
+        boss.delete("/api/v1/projects/shop").await.data();
+        for caller in [&rival, &admin] {
+            let taken = caller.post("/api/v1/projects", shop("other")).await;
+            assert_eq!(taken.error(), (409, "ALREADY_EXISTS", ""));
+            let said = taken.body["error"].to_string();
+            assert!(said.contains("the id shop is taken"), "{said}");
+            assert!(!said.contains("acme"), "{said}");
+        }
+        let trail = "/api/v1/audit?scope=project:shop";
+        assert_eq!(rival.get(trail).await.error(), (403, "FORBIDDEN", ""));
+        boss.post("/api/v1/projects", shop("acme")).await.data();
+        assert_eq!(rival.get(trail).await.error(), (403, "FORBIDDEN", ""));
+        let records = boss.get(trail).await;
+        assert!(records.data()["records"].as_array().unwrap().len() > 1);
+    }
+    iam.stop().await;
+}
+
+#[tokio::test]
+async fn an_implicit_project_does_not_take_a_deleted_ones_id() {
+    let iam = Box::pin(in_process_iam()).await.unwrap();
+    let operator = Caller::of(&iam);
+    operator.tenant("acme", "shop").await;
+    operator.delete("/api/v1/projects/shop").await.data();
+    let taken = (409, "ALREADY_EXISTS", "");
+    let account = |project: &str| json!({ "name": "x", "project_id": project });
+    let answer = operator
+        .post("/api/v1/service-accounts", account("shop"))
+        .await;
+    assert_eq!(answer.error(), taken);
+    // One that was implicit stays where dev mode had made it.
+    operator
+        .post("/api/v1/service-accounts", account("lab"))
+        .await
+        .data();
+    operator.delete("/api/v1/projects/lab").await.data();
+    let lab = |org: &str| json!({ "id": "lab", "name": "Lab", "org_id": org });
+    let answer = operator.post("/api/v1/projects", lab("acme")).await;
+    assert_eq!(answer.error(), taken);
+    operator
+        .post("/api/v1/service-accounts", account("lab"))
+        .await
+        .data();
+    let answer = operator.post("/api/v1/projects", lab("acme")).await;
+    assert_eq!(answer.error(), taken);
+    operator
+        .post("/api/v1/projects", lab("default"))
+        .await
+        .data();
+    iam.stop().await;
+}
+
+#[tokio::test]
+async fn enabling_somebody_gives_what_they_hold() {
+    let iam = Box::pin(enforcing_iam()).await.unwrap();
+    let admin = tenants(&iam).await;
+    let role = json!({
+        "id": "clerk", "org_id": "acme", "permissions": ["iam.users.*", "iam.service_accounts.*"],
+    });
+    admin.post("/api/v1/roles", role).await.data();
+    let clerk = admin.somebody("clerk", "clerk", "org:acme").await;
+    let user = json!({ "id": "al", "name": "Al", "org_id": "acme" });
+    clerk.post("/api/v1/users", user).await.data();
+    let account = json!({ "id": "bot", "name": "Bot", "project_id": "shop" });
+    clerk.post("/api/v1/service-accounts", account).await.data();
+    let all = [
+        ("/api/v1/users/al", "user:al"),
+        ("/api/v1/service-accounts/bot", "service_account:bot"),
+    ];
+    for (one, principal) in all {
+        let set = async |caller: &Caller, disabled: bool| {
+            caller.patch(one, json!({ "disabled": disabled })).await
+        };
+        // Who holds nothing is enabled by whoever may change it.
+        set(&clerk, true).await.data();
+        set(&clerk, false).await.data();
+        admin.bind(principal, "editor", "project:shop").await.data();
+        set(&clerk, true).await.data();
+        assert_eq!(
+            set(&clerk, false).await.error(),
+            (403, "FORBIDDEN", ""),
+            "{principal}"
+        );
+        assert_eq!(clerk.get(one).await.data()["disabled"], true);
+        set(&admin, false).await.data();
+    }
+    iam.stop().await;
+}
+
+#[tokio::test]
+async fn the_root_org_stays() {
+    let iam = Box::pin(enforcing_iam()).await.unwrap();
+    let admin = tenants(&iam).await;
+    let refused = admin.delete("/api/v1/orgs/root").await;
+    assert_eq!(refused.error(), (409, "FAILED_PRECONDITION", ""));
+    assert_eq!(
+        admin.get("/api/v1/orgs/root").await.data()["disabled"],
+        false
+    );
+    iam.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_learns_by_credentials_or_tokens_who_there_is() {
+    let iam = Box::pin(enforcing_iam()).await.unwrap();
+    let admin = tenants(&iam).await;
+    let made = json!({ "id": "foreign", "name": "x", "org_id": "other" });
+    admin.post("/api/v1/users", made).await.data();
+    let boss = admin.somebody("boss", "admin", "org:acme").await;
+    let ask = async |id: &str| {
+        let key = json!({ "principal": format!("user:{id}"), "kind": "api_key" });
+        let token = json!({ "principal_id": id, "scope_id": "shop" });
+        let answers = [
+            boss.post("/api/v1/credentials", key).await,
+            boss.get(&format!("/api/v1/credentials?principal=user:{id}"))
+                .await,
+            boss.post("/api/v1/auth/token", token).await,
+            boss.post("/api/v1/auth/revoke", json!({ "principal_id": id }))
+                .await,
+        ];
+        answers.map(|answer| {
+            let said = answer.body["error"].to_string().replace(id, "…");
+            (answer.status, said)
+        })
+    };
+    let (there, not) = (ask("foreign").await, ask("nobody").await);
+    assert_eq!(there, not);
+    assert!(
+        there.iter().all(|(status, _)| [403, 404].contains(status)),
+        "{there:?}"
+    );
     iam.stop().await;
 }

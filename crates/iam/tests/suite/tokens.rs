@@ -410,6 +410,85 @@ async fn nobody_acts_for_somebody_who_may_do_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_acts_as_somebody_else_is_in_the_token_and_in_the_audit() {
+    let house = House::enforce().await;
+    let admin = house.admin().await;
+    house.furnish(&admin, "alice", "admin", "shop").await;
+    let act_for = async |token: &str| {
+        let body = json!({"principal_id": "alice", "scope_id": "shop"});
+        let data = house
+            .post("/api/v1/auth/token", token, body)
+            .await
+            .data(200);
+        data["token"].as_str().unwrap().to_owned()
+    };
+    let own = house
+        .token("alice", "shop", ("password", &password_of("alice")))
+        .await;
+    assert!(decoded(&own, 1).get("act").is_none());
+    let token = act_for(&admin).await;
+    let claims = decoded(&token, 1);
+    assert_eq!(claims["sub"], "alice");
+    assert_eq!(claims["act"], json!({"sub": "user:admin"}));
+    // What it is had for is no more alice's own.
+    let again = act_for(&token).await;
+    assert_eq!(decoded(&again, 1)["act"], json!({"sub": "user:admin"}));
+
+    for (token, id) in [(&own, "one"), (&token, "two"), (&again, "three")] {
+        let body = json!({"id": id, "name": id, "project_id": "shop"});
+        let made = house.post("/api/v1/service-accounts", token, body).await;
+        made.data(201);
+    }
+    let trail = house.get("/api/v1/audit?scope=project:shop", &admin).await;
+    let trail = trail.data(200)["records"].as_array().unwrap().clone();
+    let about = |member: &str, value: &str| -> Vec<&Value> {
+        let is = |record: &&Value| record["action"] == member && record["resource"]["id"] == value;
+        trail.iter().filter(is).collect()
+    };
+    let minted = about("iam.tokens.impersonate", "alice");
+    assert_eq!(minted.len(), 2, "{trail:#?}");
+    assert_eq!(minted[0]["actor"], "user:admin");
+    assert_eq!(minted[0]["token_id"], decoded(&admin, 1)["jti"]);
+    assert!(minted[0].get("acted_by").is_none());
+    assert_eq!(
+        minted[0]["resource"],
+        json!({"kind": "user", "id": "alice"})
+    );
+    assert_eq!(minted[0]["details"]["token_id"], claims["jti"]);
+    assert_eq!(minted[1]["actor"], "user:alice");
+    assert_eq!(minted[1]["acted_by"], "user:admin");
+    for (id, acted_by) in [
+        ("one", Value::Null),
+        ("two", json!("user:admin")),
+        ("three", json!("user:admin")),
+    ] {
+        let made = about("iam.service_accounts.create", id);
+        assert_eq!(made[0]["actor"], "user:alice", "{id}");
+        assert_eq!(made[0]["acted_by"], acted_by, "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_401_says_how_to_prove_oneself() {
+    let house = House::enforce().await;
+    for token in ["", "nonsense"] {
+        let answer = house.get("/api/v1/whoami", token).await;
+        assert_eq!(answer.error(401), "UNAUTHENTICATED");
+        let challenge = answer.headers["www-authenticate"].to_str().unwrap();
+        assert!(challenge.starts_with("Bearer "), "{challenge}");
+    }
+    // Also where the handler looks for the proof.
+    let answer = house
+        .ask_token(json!({"principal_id": "admin", "scope_id": "system"}))
+        .await;
+    assert_eq!(answer.error(401), "UNAUTHENTICATED");
+    assert!(answer.headers.contains_key("www-authenticate"));
+    let admin = house.admin().await;
+    let answer = house.get("/api/v1/whoami", &admin).await;
+    assert!(!answer.headers.contains_key("www-authenticate"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_gives_a_narrower_one_and_no_wider() {
     let house = House::enforce().await;
     let admin = house.admin().await;

@@ -37,12 +37,17 @@ async fn decisions_go_on_for_a_bounded_time() {
     patient.verify(&seen).unwrap();
     // While nothing happens it stays fresh: the store is asked.
     tokio::time::sleep_until(begun + 2 * LIMIT).await;
-    let fresh = || async { auth.check_fresh().is_ok() };
+    let fresh = || async { auth.check_fresh().is_ok() && auth.silent_since().is_none() };
     eventually_true("it is fresh", PATIENCE, fresh)
         .await
         .unwrap();
 
     world.node.stop().await;
+    let noticed = || async { patient.silent_since().is_some() };
+    eventually_true("that nothing is heard is said", PATIENCE, noticed)
+        .await
+        .unwrap();
+    assert_eq!(patient.silent_since(), patient.silent_since());
     assert_eq!(code(&patient, &seen), None);
     assert_eq!(
         code(&patient, &unseen),
@@ -68,10 +73,17 @@ async fn decisions_go_on_for_a_bounded_time() {
     assert_eq!(code(&auth, &forged), Some(Code::UNAVAILABLE));
     let refused = auth.decide(&caller, &permission, &shop()).unwrap_err();
     assert_eq!(refused.code(), Code::UNAVAILABLE);
+    // A list is a decision, too.
+    let deadline = Instant::now() + PATIENCE;
+    let ctx = auth.context(caller, permission, uuid::Uuid::now_v7(), deadline);
+    assert_eq!(ctx.visible().unwrap_err().code(), Code::UNAVAILABLE);
 
     Box::pin(world.node.start()).await.unwrap();
     let accepts = || async { code(&auth, &seen).is_none() };
     eventually_true("it goes on", PATIENCE, accepts)
+        .await
+        .unwrap();
+    eventually_true("the store is heard", PATIENCE, fresh)
         .await
         .unwrap();
     // And hears what happens from then on.

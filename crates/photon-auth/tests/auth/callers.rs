@@ -181,6 +181,7 @@ impl Scheme for HeaderKey {
                 source: asking.source(),
                 on_behalf: None,
                 token_id: None,
+                acting: None,
             }))
         })
     }

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use photon_auth::Auth;
-use photon_authz::{Org, Project, PublicKey, Revoked};
+use photon_auth::{Auth, AuthOptions};
+use photon_authz::{DenyId, DenyRule, Group, Org, Permission, Project, PublicKey, Revoked};
+use photon_core::Code;
 use photon_server::Mode;
 use photon_testkit::poll::eventually_true;
+use serde_json::{Value, json};
 
-use crate::world::{World, claims, name, now, project, user, with};
+use crate::world::{World, caught_up, claims, name, now, project, shop, user, with};
 
 const A_SECOND: Duration = Duration::from_secs(1);
 
@@ -42,6 +45,23 @@ async fn one_token() {
     let later = world.auth(Mode::Dev).await;
     assert!(later.verify(&token).is_err());
     later.verify(&other).unwrap();
+}
+
+#[tokio::test]
+async fn all_tokens_of_a_family() {
+    let world = World::new().await;
+    let auth = world.auth(Mode::Enforce).await;
+    let of = |family: &str| world.key.token(&with(&claims("alice"), "sid", family));
+    let (one, two, other) = (of("family-1"), of("family-1"), of("family-2"));
+    for token in [&one, &two, &other] {
+        auth.verify(token).unwrap();
+    }
+    world.create(revoked("family-1")).await;
+    becomes_refused(&auth, &one, "the first is refused").await;
+    becomes_refused(&auth, &two, "the second is refused").await;
+    auth.verify(&other).unwrap();
+    // What could not be revoked is not taken.
+    assert!(auth.verify(&of("no/key")).is_err());
 }
 
 #[tokio::test]
@@ -116,7 +136,19 @@ async fn what_is_deleted() {
         auth.verify(&token).unwrap();
         world.delete::<Project>("shop").await;
         becomes_refused(&auth, &token, "tokens for a deleted project are refused").await;
-        world.create(project(0, false)).await;
+        let revision = world.create(project(0, false)).await;
+        caught_up(&auth, revision).await;
+        auth.verify(&token).unwrap();
+
+        let wide = with(&claims("alice"), "scope_id", "acme");
+        let wide = world.key.token(&with(&wide, "scope_type", "org"));
+        auth.verify(&wide).unwrap();
+        let acme = world.store.collection::<Org>().get("acme").await.unwrap();
+        world.delete::<Org>("acme").await;
+        for token in [&token, &wide] {
+            becomes_refused(&auth, token, "tokens for a deleted org are refused").await;
+        }
+        world.create(acme.unwrap().value).await;
     }
     // A principal nobody has heard of: dev mode issues tokens to those.
     let token = world.token("nobody");
@@ -179,11 +211,60 @@ async fn records_that_cannot_be_read_give_nobody_anything() {
     assert!(later.verify(&eve).is_err());
 }
 
+#[tokio::test]
+async fn what_holds_back_is_kept_and_nothing_begins_without_it() {
+    let world = World::new().await;
+    let team = Group {
+        id: name("team"),
+        org: None,
+        title: String::new(),
+        members: vec!["user:alice".parse().unwrap()],
+    };
+    world.create(team).await;
+    let rule = DenyRule {
+        id: DenyId::generate(),
+        principal: Some("group:team".parse().unwrap()),
+        permissions: vec!["demo.greetings.delete".parse().unwrap()],
+        scope: shop(),
+        condition: None,
+        created_at: Timestamp::now(),
+        created_by: String::new(),
+    };
+    let (rule, revision) = (rule.id, world.create(rule).await);
+    let auth = world.auth(Mode::Enforce).await;
+    caught_up(&auth, revision).await;
+    let alice = crate::callers::caller_of(&auth, &world.token("alice")).await;
+    let permission = Permission::new("demo.greetings.delete").unwrap();
+    let refused = |auth: &Auth| auth.decide(&alice, &permission, &shop()).is_err();
+    assert!(refused(&auth));
+
+    let mut raw = etcd_client(&world).await;
+    let keys = [
+        format!("/photon/iam/public/deny/{rule}"),
+        "/photon/iam/public/group/team".to_owned(),
+    ];
+    for key in &keys {
+        let good = raw.get(key).await;
+        raw.put(key, "{\"v\":99}").await;
+        let after = world.create(user(&key[key.len() - 4..], 0, false)).await;
+        caught_up(&auth, after).await;
+        assert!(refused(&auth), "{key}");
+        for mode in [Mode::Enforce, Mode::Dev] {
+            let start = Auth::start(world.store.clone(), mode, AuthOptions::default(), "test");
+            let error = start.await.unwrap_err();
+            assert_eq!(error.code(), Code::FAILED_PRECONDITION);
+            assert!(error.message().contains(key), "{error}");
+        }
+        raw.put(key, &good).await;
+        assert!(refused(&world.auth(Mode::Enforce).await));
+    }
+}
+
 /// Writes what photon-store would not.
 async fn etcd_client(world: &World) -> Raw {
     Raw {
         client: reqwest::Client::new(),
-        url: format!("{}/v3/kv/put", world.node.endpoint()),
+        url: format!("{}/v3/kv", world.node.endpoint()),
     }
 }
 
@@ -193,19 +274,24 @@ struct Raw {
 }
 
 impl Raw {
-    /// By the JSON gateway of etcd's port.
     async fn put(&mut self, key: &str, value: &str) {
-        use base64::{Engine as _, engine::general_purpose::STANDARD};
-        let body = serde_json::json!({
-            "key": STANDARD.encode(key), "value": STANDARD.encode(value),
-        });
-        let answer = self
-            .client
-            .post(&self.url)
-            .json(&body)
-            .send()
-            .await
-            .unwrap();
+        let body = json!({ "key": STANDARD.encode(key), "value": STANDARD.encode(value) });
+        self.ask("put", body).await;
+    }
+
+    async fn get(&mut self, key: &str) -> String {
+        let found = self
+            .ask("range", json!({ "key": STANDARD.encode(key) }))
+            .await;
+        let value = found["kvs"][0]["value"].as_str().unwrap();
+        String::from_utf8(STANDARD.decode(value).unwrap()).unwrap()
+    }
+
+    /// By the JSON gateway of etcd's port.
+    async fn ask(&mut self, method: &str, body: Value) -> Value {
+        let url = format!("{}/{method}", self.url);
+        let answer = self.client.post(url).json(&body).send().await.unwrap();
         assert!(answer.status().is_success(), "{:?}", answer.text().await);
+        answer.json().await.unwrap()
     }
 }

@@ -69,14 +69,15 @@ impl Greetings {
         Ok(format!("{text} {project}"))
     }
 
-    fn list(&self, ctx: &Context) -> Vec<String> {
-        let visible = ctx.visible();
+    fn list(&self, ctx: &Context) -> Result<Vec<String>, photon_core::Error> {
+        let visible = ctx.visible()?;
         let policies = ctx.auth().policies();
         let seen = policies
             .projects()
             .filter(|project| visible.project(&project.id, Some(&project.org)));
-        seen.map(|project| format!("hello {}", project.id))
-            .collect()
+        Ok(seen
+            .map(|project| format!("hello {}", project.id))
+            .collect())
     }
 }
 
@@ -105,8 +106,8 @@ async fn create(
     Ok(Created(json!({ "text": text })))
 }
 
-async fn list(ctx: Context, State(greetings): State<Greetings>) -> Data<Value> {
-    Data(json!({ "greetings": greetings.list(&ctx) }))
+async fn list(ctx: Context, State(greetings): State<Greetings>) -> RestResult<Value> {
+    Ok(Data(json!({ "greetings": greetings.list(&ctx)? })))
 }
 
 async fn whoami(ctx: Context) -> Data<Value> {

@@ -215,6 +215,10 @@ fn conditions_that_make_no_sense_are_refused_by_field() {
         assert_eq!(details["field"], format!("condition.{field}"), "{json}");
         assert_eq!(details["constraint"], constraint, "{json}");
     }
+    for empty in [json!({}), json!({"source_networks": []})] {
+        let error = condition(empty.clone()).check("condition").unwrap_err();
+        assert_eq!(error.details().unwrap()["field"], "condition", "{empty}");
+    }
     let good = json!({"window": {"from": "22:00", "until": "06:00"}, "source_networks": ["::/0"]});
     condition(good).check("condition").unwrap();
 }

@@ -173,6 +173,9 @@ impl Trails {
             let fault = Fault::new(end.seq, "it is not the record that the head names");
             return Ok(faulty(head, from, checker.last(), records, fault));
         }
+        if complete && let Some(fault) = self.past_its_end(trail, &end).await? {
+            return Ok(faulty(head, from, checker.last(), records, fault));
+        }
         Ok(Verdict {
             head,
             from,
@@ -181,6 +184,21 @@ impl Trails {
             complete,
             fault: None,
         })
+    }
+
+    /// What stands behind the record that the head names.
+    async fn past_its_end(&self, trail: &str, end: &Head) -> Result<Option<Fault>> {
+        let Some(key) = self.last_key_after(trail, end.seq).await? else {
+            return Ok(None);
+        };
+        let seq = key.rsplit('/').next().and_then(|last| last.parse().ok());
+        // A record and the head that names it are written at once: one that was seen is not past a head read later.
+        let now = self.head(trail).await?.map_or(0, |head| head.seq);
+        if seq.is_some_and(|seq: u64| seq <= now && key == self.record_key(trail, seq)) {
+            return Ok(None);
+        }
+        let what = format!("{key} lies past the end of the trail, which is record {now}");
+        Ok(Some(Fault::new(seq.unwrap_or(now + 1), what)))
     }
 
     /// A trail without a head is good if it has no records either.
