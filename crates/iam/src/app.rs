@@ -21,6 +21,10 @@ use crate::{
     signing::Signing,
 };
 
+/// What everything else here rests on, when it is not there.
+pub(crate) const UNGUARDED: &str = "the store refuses nothing: whoever reaches it can change who may do what, until \
+     `photonctl store init` has been run and services come with certificates";
+
 /// How long a write that was done waits for this process to decide by it.
 const SEEN_WITHIN: Duration = Duration::from_secs(3);
 
@@ -54,6 +58,9 @@ impl App {
         let store = Store::connect(config.store.options()?)
             .await
             .with_context(|| format!("the store at {}", config.store.endpoints.join(", ")))?;
+        if config.auth.mode == Mode::Enforce && !store.is_guarded().await? {
+            tracing::warn!("{UNGUARDED}");
+        }
         let used = Used::new(store.clone());
         let certificates = Registered::new(store.clone(), used.clone());
         let (mode, issuer) = (config.auth.mode, config.issuer.clone());

@@ -290,6 +290,9 @@ impl Door {
     }
 }
 
+/// About as long as an election takes.
+const SOON_SECONDS: u64 = 1;
+
 async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
     let id = RequestId(Uuid::new_v4());
     let method = request.method().clone();
@@ -344,9 +347,13 @@ fn without_outcome(status: StatusCode, method: &Method) -> Error {
     }
 }
 
-/// What an error's details say in `retry_after_seconds`.
+/// When to ask again, in seconds: what an error's details say in `retry_after_seconds`, and soon for what is away.
 fn retry_after(error: &Error) -> Option<u64> {
-    error.details()?.get("retry_after_seconds")?.as_u64()
+    let said = error
+        .details()
+        .and_then(|details| details.get("retry_after_seconds")?.as_u64());
+    let away = error.code().http == StatusCode::SERVICE_UNAVAILABLE.as_u16();
+    said.or(away.then_some(SOON_SECONDS))
 }
 
 /// Keeps what a handler set beside its content, as `Allow`, `Location` or `Retry-After`.

@@ -24,6 +24,9 @@ use crate::{Error, Result, key};
 /// plain etcd [`Store::ensure_identity`] writes it once. Every client may read it.
 pub const IDENTITY_KEY: &str = "/photon/chainfire/public/incarnation";
 
+/// A key that no service is granted.
+const UNGRANTED_KEY: &str = "/photon/granted-to-nobody";
+
 /// Answers larger than this are refused by the client (etcd itself sends without limit).
 const LARGEST_ANSWER: usize = 1 << 30;
 const CONNECT: Duration = Duration::from_secs(2);
@@ -228,6 +231,19 @@ impl Store {
         self.seen()
             .and_then(|seen| seen.incarnation)
             .ok_or_else(|| Error::Protocol("the identity just written is not there".into()))
+    }
+
+    /// Whether the store refuses what nobody grants a service: users and roles are on, and this is not its root.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn is_guarded(&self) -> Result<bool> {
+        let options = GetOptions::new().with_keys_only();
+        match self.range_raw(UNGRANTED_KEY.into(), options).await {
+            Ok(_) => Ok(false),
+            Err(Error::Denied { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads one raw entry by absolute key, linearizably.

@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use photon_pki::{Authority, LeafRequest, SubjectName};
+use anyhow::Context as _;
+use photon_pki::{Authority, LeafRequest, SubjectName, describe};
 
 use crate::scratch::Scratch;
 
@@ -90,6 +92,28 @@ impl TestPki {
     /// As [`TestPki::server`].
     pub fn client(&self, name: &str) -> anyhow::Result<Files> {
         self.issue(&LeafRequest::client(name))
+    }
+
+    /// Writes every certificate issued so far anew, in its own files, as if it had been issued at `then`: with a time long
+    /// past all of them have ended, with now all are renewed. Returns how many there are.
+    ///
+    /// # Errors
+    /// When one cannot be read, issued or written.
+    pub fn reissue_all(&self, then: SystemTime) -> anyhow::Result<usize> {
+        let mut leaves = 0;
+        for entry in std::fs::read_dir(self.dir.path())? {
+            let path = entry?.path();
+            if path == self.authority_file || path.extension().is_none_or(|kind| kind != "crt") {
+                continue;
+            }
+            let old = describe(&std::fs::read_to_string(&path)?)?;
+            let request = self.authority.0.renewal(&old)?;
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let leaf = self.authority.0.issue_at(&request, then)?;
+            leaf.save(self.dir.path(), stem.context("a file name of ours")?)?;
+            leaves += 1;
+        }
+        Ok(leaves)
     }
 
     fn issue(&self, request: &LeafRequest) -> anyhow::Result<Files> {

@@ -7,7 +7,7 @@ use photon_server::{Mode, face::rfc3339};
 use photon_store::Store;
 
 use super::{OneTime, found, recover};
-use crate::config::Config;
+use crate::{app::UNGUARDED, config::Config};
 
 /// What is done once, at this machine, and not by a running service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Subcommand)]
@@ -32,14 +32,16 @@ impl Command {
             Self::RecoverAdmin => recover(config, &store).await?,
         };
         // By hand and not by a macro: that nobody reads is an error to be told, not a panic.
-        let text = told(self, config, &done);
+        // What was made must be told, also when this cannot be found out.
+        let guarded = store.is_guarded().await.unwrap_or(true);
+        let text = told(self, config, &done, guarded);
         io::stdout()
             .write_all(text.as_bytes())
             .context("the credential was made and could not be printed: run `iam recover-admin`")
     }
 }
 
-fn told(command: Command, config: &Config, done: &OneTime) -> String {
+fn told(command: Command, config: &Config, done: &OneTime, guarded: bool) -> String {
     let mut text = String::new();
     if command == Command::Init {
         text.push_str("iam is initialized.\n");
@@ -57,6 +59,8 @@ fn told(command: Command, config: &Config, done: &OneTime) -> String {
     ));
     if config.auth.mode == Mode::Dev {
         text.push_str("auth.mode is \"dev\": nobody needs it until it is \"enforce\"\n");
+    } else if !guarded {
+        text.push_str(&format!("WARNING: {UNGUARDED}\n"));
     }
     text
 }

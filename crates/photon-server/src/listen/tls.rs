@@ -139,6 +139,10 @@ impl Tls {
     pub(super) fn load(config: TlsConfig) -> Result<Self, TlsError> {
         let seen = stamp(&config);
         let server = server_config(&config)?;
+        // Not a reason to stay away: it is read again when it has been renewed.
+        if let Err(error) = check_validity(&config.certificate) {
+            tracing::warn!(%error, "callers will refuse this listener's certificate");
+        }
         Ok(Self {
             current: Mutex::new(Current { server, seen }),
             config,

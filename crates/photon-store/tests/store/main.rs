@@ -190,6 +190,8 @@ async fn certificates_are_users() {
     let service = Store::connect(options(&pki.client("svc").unwrap()))
         .await
         .unwrap();
+    assert!(service.is_guarded().await.unwrap());
+    assert!(!operator.is_guarded().await.unwrap());
     put(&service, "/own/a").await.unwrap();
     assert!(service.get_raw("/own/a").await.unwrap().is_some());
     let read = service.get_raw("/theirs").await;

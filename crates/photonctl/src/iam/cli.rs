@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use reqwest::Url;
 
-/// Where IAM is, and as whom to speak to it. A token may be given in `PHOTONCTL_TOKEN`.
+// Where IAM is, and as whom to speak to it. A token may be given in `PHOTONCTL_TOKEN`.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "IAM")]
 pub(crate) struct Access {
@@ -96,7 +96,8 @@ pub(crate) enum Command {
     Enforce(Enforce),
 }
 
-/// How much of a list.
+// How much of a list. (Not a doc comment, here and below: clap would take it for the help of every command that has
+// these arguments.)
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Page {
     /// At most so many rows, and the token of the next page. Without it, all of them.
@@ -107,7 +108,7 @@ pub(crate) struct Page {
     pub(crate) page_token: Option<String>,
 }
 
-/// Not over somebody else's change.
+// Not over somebody else's change.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct If {
     /// Only if it is still at this revision.
@@ -115,7 +116,7 @@ pub(crate) struct If {
     pub(crate) if_revision: Option<i64>,
 }
 
-/// On or off.
+// On or off.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Switch {
     /// Refuse it from now on; its tokens end.
@@ -137,7 +138,7 @@ impl Switch {
     }
 }
 
-/// When something ends.
+// When something ends.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct End {
     /// When it ends, as 2027-01-01T00:00:00Z.
@@ -159,8 +160,8 @@ impl End {
     }
 }
 
-/// How to prove who one is. Without either: a client certificate, or nothing, as dev mode allows. Both are asked for on
-/// the terminal, or read from stdin: never from the command line, which others on the machine can see.
+// How to prove who one is. Without either: a client certificate, or nothing, as dev mode allows. Both are asked for on
+// the terminal, or read from stdin: never from the command line, which others on the machine can see.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Proof {
     /// Ask for a password.
@@ -557,7 +558,7 @@ pub(crate) enum Role {
     },
 }
 
-/// When and from where it counts.
+// When and from where it counts.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Condition {
     /// Not before this time.

@@ -37,7 +37,7 @@ pub(super) struct Cluster {
     root: Files,
     nodes: Vec<ChainfireProcess>,
     running: Vec<bool>,
-    _pki: TestPki,
+    pub(super) pki: TestPki,
     _scratch: Scratch,
 }
 
@@ -76,7 +76,7 @@ impl Cluster {
             root,
             running: vec![true; nodes.len()],
             nodes,
-            _pki: pki,
+            pki,
             _scratch: scratch,
         };
         cluster.serving(0, PATIENCE).await?;

@@ -5,6 +5,7 @@
 //! change once and in order, and all members hash alike.
 
 mod bootstrap;
+mod certificates;
 mod faults;
 mod harness;
 mod load;
