@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use photon_auth::{Auth, AuthOptions, Context};
+use photon_auth::{Auth, AuthOptions, Context, Tell};
 use photon_authz::{Permission, Policies};
 use photon_core::Error;
 use photon_server::{Metrics, Mode};
@@ -19,6 +19,7 @@ use crate::{
     guess::Guess,
     run::SERVICE,
     signing::Signing,
+    user::email,
 };
 
 /// What everything else here rests on, when it is not there.
@@ -60,6 +61,9 @@ impl App {
             .with_context(|| format!("the store at {}", config.store.endpoints.join(", ")))?;
         if config.auth.mode == Mode::Enforce && !store.is_guarded().await? {
             tracing::warn!("{UNGUARDED}");
+        }
+        if config.users.unique_email {
+            email::claim_all(&store).await?;
         }
         let used = Used::new(store.clone());
         let certificates = Registered::new(store.clone(), used.clone());
@@ -134,6 +138,29 @@ impl App {
         let revision = self.commit(ctx, transaction, act).await?;
         self.seen(ctx.deadline, revision).await;
         Ok(revision)
+    }
+
+    /// [`App::commit`] of the transaction that makes what the request asked for: once for each idempotency key.
+    pub(crate) async fn commit_new(
+        &self,
+        ctx: &Context,
+        mut transaction: Transaction,
+        act: Act,
+        tell: Tell,
+    ) -> photon_store::Result<i64> {
+        ctx.once(&mut transaction, act.kind(), act.id(), tell)?;
+        self.commit(ctx, transaction, act).await
+    }
+
+    /// [`App::publish`] of the transaction that makes what the request asked for: once for each idempotency key.
+    pub(crate) async fn publish_new(
+        &self,
+        ctx: &Context,
+        mut transaction: Transaction,
+        act: Act,
+    ) -> photon_store::Result<i64> {
+        ctx.once(&mut transaction, act.kind(), act.id(), Tell::Again)?;
+        self.publish(ctx, transaction, act).await
     }
 
     /// [`App::publish`] of what dev mode makes on first use, for a request if one asked for it with a credential.

@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use crate::{
     audit::AuditConfig, guess::GuessConfig, pki::PkiConfig, signing::SigningConfig,
-    token::TokenConfig,
+    token::TokenConfig, user::UsersConfig,
 };
 
 /// The settings of one process.
@@ -51,6 +51,9 @@ pub struct Config {
     /// How long tokens live.
     #[serde(default)]
     pub tokens: TokenConfig,
+    /// What is asked of users.
+    #[serde(default)]
+    pub users: UsersConfig,
     /// How many wrong passwords and keys are looked at.
     #[serde(default)]
     pub guessing: GuessConfig,
@@ -95,6 +98,7 @@ impl Default for Config {
             public_url: None,
             signing: SigningConfig::default(),
             tokens: TokenConfig::default(),
+            users: UsersConfig::default(),
             guessing: GuessConfig::default(),
             audit: AuditConfig::default(),
             pki: PkiConfig::default(),

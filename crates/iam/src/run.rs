@@ -11,7 +11,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures::future::BoxFuture;
-use photon_server::{Bodies, Daemon, Listen, Readiness};
+use photon_server::{Bodies, Daemon, Listen, Readiness, config::ListenConfig};
+use photon_store::registry::Process;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -94,6 +95,8 @@ pub async fn start(config: Config, sockets: Sockets) -> anyhow::Result<Running> 
         .start(shutdown.clone())?;
     let tasks = TaskTracker::new();
     app.start_tasks(&tasks, &shutdown);
+    let process = process(&app.config, rest, grpc);
+    tasks.spawn(process.announce(app.store.clone(), shutdown.child_token()));
     tasks.close();
     tracing::info!(%rest, %grpc, "iam listens");
     Ok(Running {
@@ -117,6 +120,17 @@ async fn bound(
             .await
             .with_context(|| format!("cannot listen on {address} ({name})")),
     }
+}
+
+/// As what this process is listed in the registry.
+fn process(config: &Config, rest: SocketAddr, grpc: SocketAddr) -> Process {
+    let scheme = |listener: &ListenConfig| match listener.tls {
+        Some(_) => "https",
+        None => "http",
+    };
+    Process::new(SERVICE, env!("CARGO_PKG_VERSION"))
+        .listening("rest", scheme(&config.rest), rest)
+        .listening("grpc", scheme(&config.grpc), grpc)
 }
 
 /// Ready as long as decisions can be made; says so when the store they come from is silent.

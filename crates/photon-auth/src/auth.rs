@@ -1,6 +1,13 @@
 //! The front of a service: follows, verifies, decides.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, request::Parts};
@@ -9,7 +16,7 @@ use parking_lot::Mutex;
 use photon_authz::{Decision, Permission, Policies, PrincipalRef, Question, Scope};
 use photon_core::{Code, Error};
 use photon_server::{Admission, Authenticator, Identity, Mode, Peer};
-use photon_store::Store;
+use photon_store::{Store, idempotency::Idempotency};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -21,6 +28,7 @@ use crate::{
     context::Context,
     counts::Counts,
     follow::{Followed, Unfit, ask_every, follow},
+    idempotency::{self, Running, Sweeper},
     options::AuthOptions,
     rehearsal::{Rehearsal, WouldRefuse},
     rest::{self, OpenRoutes},
@@ -48,6 +56,11 @@ struct Inner {
     rehearsal: Rehearsal,
     schemes: Vec<Arc<dyn Scheme>>,
     open: OpenRoutes,
+    /// What was made by requests with a key.
+    records: Idempotency,
+    running: Running,
+    /// Whether any route or method creates.
+    creates: Arc<AtomicBool>,
     /// When the store was last asked because of a key that was not known.
     asked_for_key: Mutex<Option<Instant>>,
     _stop: DropGuard,
@@ -71,7 +84,8 @@ pub(crate) struct Admitted {
 }
 
 impl Auth {
-    /// Begins to follow what IAM publishes, and returns when it is known. `service` is the word in the log.
+    /// Begins to follow what IAM publishes, and returns when it is known. `service` is the word in the log
+    /// and in the keys of what is kept here.
     ///
     /// # Errors
     /// `UNAVAILABLE` when the store does not show it within [`AuthOptions::start_timeout`]; `FAILED_PRECONDITION` with the
@@ -89,6 +103,7 @@ impl Auth {
             counts.register(metrics);
         }
         let last_error = Arc::new(Mutex::new(None));
+        let records = Idempotency::new(store.clone(), service);
         let following = tokio::spawn(follow(
             Arc::clone(&followed),
             store,
@@ -97,7 +112,14 @@ impl Auth {
             Arc::clone(&last_error),
             stop.clone(),
         ));
-        // From here on, also when this future is dropped, following ends with `stop`.
+        let creates = Arc::new(AtomicBool::new(false));
+        let sweeper = Sweeper {
+            records: records.clone(),
+            clock: Arc::clone(&options.clock),
+            needed: Arc::clone(&creates),
+        };
+        tokio::spawn(sweeper.run(stop.clone()));
+        // From here on, also when this future is dropped, following and sweeping end with `stop`.
         let stop = stop.drop_guard();
         let deadline = Instant::now() + options.start_timeout;
         let begun = tokio::select! {
@@ -134,6 +156,9 @@ impl Auth {
             rehearsal: Rehearsal::default(),
             schemes,
             open: OpenRoutes::default(),
+            records,
+            running: Running::default(),
+            creates,
             asked_for_key: Mutex::new(None),
             _stop: stop,
         })))
@@ -499,6 +524,29 @@ impl Auth {
 
     pub(crate) fn service(&self) -> &'static str {
         self.0.service
+    }
+
+    /// The records of idempotency keys of this service.
+    #[must_use]
+    pub fn idempotency(&self) -> &Idempotency {
+        &self.0.records
+    }
+
+    /// Forgets idempotency keys that are a day old, as is done every minute, and says how many.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn forget_old_keys(&self) -> Result<usize, photon_store::Error> {
+        idempotency::forget_old(&self.0.records, self.now()).await
+    }
+
+    pub(crate) fn running(&self) -> &Running {
+        &self.0.running
+    }
+
+    /// There is something that creates, so there will be records to forget.
+    pub(crate) fn note_creates(&self) {
+        self.0.creates.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn open_routes(&self) -> &OpenRoutes {

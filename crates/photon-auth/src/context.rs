@@ -13,12 +13,14 @@ use http::request::Parts;
 use photon_authz::{Permission, PrincipalRef, Scope, Visible};
 use photon_core::{Code, Error};
 use photon_server::{Mode, RestError};
+use photon_store::Transaction;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
     auth::Auth,
     caller::{Caller, Who},
+    idempotency::{Attempt, Tell},
 };
 
 /// Who asks, what its route declared, and the means to decide. Clones are one: a decision by any is a decision.
@@ -36,6 +38,8 @@ pub struct Context {
     permission: Permission,
     auth: Auth,
     decided: Arc<AtomicBool>,
+    /// Of a request that creates and has an idempotency key.
+    pub(crate) attempt: Option<Arc<Attempt>>,
 }
 
 impl fmt::Debug for Context {
@@ -63,6 +67,7 @@ impl Context {
             permission,
             auth,
             decided: Arc::new(AtomicBool::new(false)),
+            attempt: None,
         }
     }
 
@@ -118,7 +123,32 @@ impl Context {
         self.auth
             .decide_for(&self.caller, permission, scope, Some(self.request_id))?;
         self.decide();
+        if let Some(attempt) = &self.attempt {
+            attempt.note(permission, scope);
+        }
         Ok(())
+    }
+
+    /// To be called by a use case that creates, with the transaction that makes the thing: if the request has an
+    /// `Idempotency-Key`, what it makes is recorded in this very transaction, and of all requests with this key only one
+    /// commits; the others get [`photon_store::Error::Done`], and from the door the answer of the first, or 409. `kind` and
+    /// `id` are for those who cannot be told that answer.
+    ///
+    /// It needs one requirement and two writes of the transaction.
+    ///
+    /// # Errors
+    /// None that a key of ours causes.
+    pub fn once(
+        &self,
+        transaction: &mut Transaction,
+        kind: &str,
+        id: &str,
+        tell: Tell,
+    ) -> photon_store::Result<()> {
+        match &self.attempt {
+            Some(attempt) => attempt.record(self, transaction, kind, id, tell),
+            None => Ok(()),
+        }
     }
 
     /// Lets the request go on without asking policy: for what everybody may do to what is their own. That it is, the use

@@ -2,7 +2,8 @@
 //!
 //! ```ignore
 //! let routes = Guard::of(photon_proto::IAM_FILE_DESCRIPTOR_SET)
-//!     .rpc("photon.iam.v1.Orgs/CreateOrg", "iam.orgs.create")
+//!     .create("photon.iam.v1.Orgs/CreateOrg", "iam.orgs.create")
+//!     .rpc("photon.iam.v1.Orgs/GetOrg", "iam.orgs.get")
 //!     .open("photon.iam.v1.Tokens/IssueToken")
 //!     .around(&auth, routes)?;
 //! ```
@@ -32,7 +33,7 @@ use tokio::time::Instant;
 use tonic::{Status, service::Routes};
 use uuid::Uuid;
 
-use crate::{auth::Auth, context::Context, methods::methods_of};
+use crate::{auth::Auth, context::Context, idempotency, methods::methods_of};
 
 /// The header, metadata here, that names a request in logs.
 const REQUEST_ID: &str = "x-request-id";
@@ -42,6 +43,8 @@ const REQUEST_ID: &str = "x-request-id";
 pub enum Needs {
     /// A known caller, and the method decides on this.
     Permission(Permission),
+    /// The same, and the method makes something: it heeds an `idempotency-key`.
+    Create(Permission),
     /// Nothing: no credential is looked at, and the method gets no [`Context`].
     Open,
 }
@@ -74,9 +77,20 @@ impl Guard {
 
     /// A method, `package.Service/Method`, and the permission it needs.
     #[must_use]
-    pub fn rpc(mut self, method: &str, permission: &str) -> Self {
+    pub fn rpc(self, method: &str, permission: &str) -> Self {
+        self.guarded(method, permission, Needs::Permission)
+    }
+
+    /// A unary method that makes something and heeds an `idempotency-key` in its metadata: its use case calls
+    /// [`Context::once`] for the transaction that makes the thing.
+    #[must_use]
+    pub fn create(self, method: &str, permission: &str) -> Self {
+        self.guarded(method, permission, Needs::Create)
+    }
+
+    fn guarded(mut self, method: &str, permission: &str, needs: fn(Permission) -> Needs) -> Self {
         match Permission::new(permission) {
-            Ok(permission) => self.declare(method, Needs::Permission(permission)),
+            Ok(permission) => self.declare(method, needs(permission)),
             Err(error) => self
                 .faults
                 .push(format!("{method}: permission {permission:?} {error}")),
@@ -109,6 +123,12 @@ impl Guard {
     /// Methods that are not in the table, rows that are no methods, and permissions that are none.
     pub fn around(self, auth: &Auth, services: Routes) -> Result<Routes, GuardError> {
         let table = self.check()?;
+        if table
+            .values()
+            .any(|needs| matches!(needs, Needs::Create(_)))
+        {
+            auth.note_creates();
+        }
         let guarding = Arc::new(Guarding {
             auth: auth.clone(),
             table,
@@ -187,16 +207,16 @@ impl Guarding {
         let deadline = Instant::now() + self.time_for(request.headers());
         let context = match needs {
             Needs::Open => None,
-            Needs::Permission(permission) => {
+            Needs::Permission(permission) | Needs::Create(permission) => {
                 let (parts, body) = request.into_parts();
                 let identifying = self.identify(&parts, permission, request_id, deadline);
                 let context = identifying.await.map_err(|error| status(&error))?;
                 request = Request::from_parts(parts, body);
-                request.extensions_mut().insert(context.clone());
                 Some(context)
             }
         };
-        let handler = AssertUnwindSafe(next.run(request)).catch_unwind();
+        let running = run(needs, context.clone(), request, next);
+        let handler = AssertUnwindSafe(running).catch_unwind();
         let response = match tokio::time::timeout_at(deadline, handler).await {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => return Err(status(&Error::internal(format!("{method} panicked")))),
@@ -261,6 +281,23 @@ impl Guarding {
             .and_then(|value| value.to_str().ok())
             .and_then(timeout);
         theirs.map_or(ours, |theirs| theirs.min(ours))
+    }
+}
+
+/// Runs the method, with its context; one that creates, once for each key.
+async fn run(
+    needs: &Needs,
+    context: Option<Context>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match (needs, context) {
+        (Needs::Create(_), Some(context)) => idempotency::grpc::pass(context, request, next).await,
+        (_, Some(context)) => {
+            request.extensions_mut().insert(context);
+            next.run(request).await
+        }
+        (_, None) => next.run(request).await,
     }
 }
 

@@ -12,7 +12,8 @@
 //! Nothing here calls IAM. What it publishes is followed by watch; decisions go on from what is known while the store is
 //! away, for a bounded time, and then stop with 503.
 //!
-//! What it is not: it issues no tokens, writes nothing, and knows no resource of any service.
+//! What it is not: it issues no tokens, writes nothing but which request with an idempotency key has made what, and knows
+//! no resource of any service.
 
 #![warn(missing_docs)]
 
@@ -24,6 +25,7 @@ mod counts;
 mod follow;
 pub mod grpc;
 mod heard;
+pub mod idempotency;
 mod keys;
 mod known;
 mod methods;
@@ -39,6 +41,7 @@ pub mod token;
 pub use auth::Auth;
 pub use caller::{Caller, OnBehalf, Who};
 pub use context::Context;
+pub use idempotency::Tell;
 pub use options::{AuthOptions, Clock, DEFAULT_ISSUER, RateLimit, SERVICES};
 pub use rehearsal::WouldRefuse;
 pub use scheme::{Asking, ON_BEHALF_OF, ON_BEHALF_PROJECT, Scheme, bearer};

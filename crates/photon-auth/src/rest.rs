@@ -3,7 +3,7 @@
 //! ```ignore
 //! let router = Routes::new()
 //!     .get("/api/v1/vms", "plasmavmc.vms.list", list)
-//!     .post("/api/v1/vms", "plasmavmc.vms.create", create)
+//!     .create("/api/v1/vms", "plasmavmc.vms.create", create)
 //!     .open(Method::GET, "/api/v1/versions", versions)
 //!     .into_router(&auth)?
 //!     .with_state(app);
@@ -36,6 +36,7 @@ use uuid::Uuid;
 use crate::{
     auth::{Admitted, Auth},
     context::Context,
+    idempotency,
 };
 
 /// The time a request has where no door says otherwise.
@@ -50,6 +51,8 @@ pub struct Declared {
     pub path: String,
     /// What one must be allowed to do; `None`: the route is open to everybody.
     pub permission: Option<Permission>,
+    /// Whether it heeds an `Idempotency-Key`.
+    pub creates: bool,
 }
 
 /// Why routes do not become a router.
@@ -89,9 +92,16 @@ macro_rules! methods {
             H: Handler<T, S>,
             T: 'static,
         {
-            self.guarded(Method::$method, path, permission, handler)
+            self.guarded(Method::$method, path, permission, false, handler)
         }
     )*};
+}
+
+/// What stands around a handler.
+#[derive(Clone)]
+struct Guarded {
+    permission: Permission,
+    creates: bool,
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
@@ -107,6 +117,17 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 
     methods!(get GET, post POST, put PUT, patch PATCH, delete DELETE);
 
+    /// A `POST` route that makes something and heeds an `Idempotency-Key`: its use case calls [`Context::once`] for the
+    /// transaction that makes the thing.
+    #[must_use]
+    pub fn create<H, T>(self, path: &str, permission: &str, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+    {
+        self.guarded(Method::POST, path, permission, true, handler)
+    }
+
     /// A route that needs no credential and looks at none: its handler is asked whatever the `Authorization` header says,
     /// and gets no [`Context`].
     #[must_use]
@@ -115,7 +136,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         H: Handler<T, S>,
         T: 'static,
     {
-        if let Some(filter) = self.declare(&method, path, None) {
+        if let Some(filter) = self.declare(&method, path, None, false) {
             self.add(path, on(filter, handler));
         }
         self
@@ -156,6 +177,9 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         let open = self.declared.iter().filter(|one| one.permission.is_none());
         auth.open_routes()
             .add(open.map(|one| (one.method.clone(), one.path.clone())));
+        if self.declared.iter().any(|one| one.creates) {
+            auth.note_creates();
+        }
         Ok(self
             .routes
             .into_iter()
@@ -164,7 +188,14 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             }))
     }
 
-    fn guarded<H, T>(mut self, method: Method, path: &str, permission: &str, handler: H) -> Self
+    fn guarded<H, T>(
+        mut self,
+        method: Method,
+        path: &str,
+        permission: &str,
+        creates: bool,
+        handler: H,
+    ) -> Self
     where
         H: Handler<T, S>,
         T: 'static,
@@ -178,8 +209,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                 return self;
             }
         };
-        if let Some(filter) = self.declare(&method, path, Some(permission.clone())) {
-            let guard = middleware::from_fn_with_state(permission, guard);
+        if let Some(filter) = self.declare(&method, path, Some(permission.clone()), creates) {
+            let around = Guarded {
+                permission,
+                creates,
+            };
+            let guard = middleware::from_fn_with_state(around, guard);
             self.add(path, on(filter, handler).route_layer(guard));
         }
         self
@@ -190,6 +225,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         method: &Method,
         path: &str,
         permission: Option<Permission>,
+        creates: bool,
     ) -> Option<MethodFilter> {
         if self.refuse_twice(method, path) {
             return None;
@@ -203,6 +239,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             method: method.clone(),
             path: path.to_owned(),
             permission,
+            creates,
         });
         Some(filter)
     }
@@ -226,13 +263,17 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 }
 
 /// Around each guarded handler.
-async fn guard(State(permission): State<Permission>, mut request: Request, next: Next) -> Response {
-    let Some(context) = context(permission, request.extensions_mut()) else {
+async fn guard(State(around): State<Guarded>, mut request: Request, next: Next) -> Response {
+    let Some(context) = context(around.permission, request.extensions_mut()) else {
         // A door that asked somebody else, or none.
         return RestError(Error::unauthenticated("a credential is required")).into_response();
     };
-    request.extensions_mut().insert(context.clone());
-    let response = next.run(request).await;
+    let response = if around.creates {
+        idempotency::rest::pass(context.clone(), request, next).await
+    } else {
+        request.extensions_mut().insert(context.clone());
+        next.run(request).await
+    };
     if response.status().is_client_error()
         || response.status().is_server_error()
         || context.is_decided()

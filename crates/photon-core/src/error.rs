@@ -63,6 +63,8 @@ impl Code {
     pub const URI_TOO_LONG: Self = code("URI_TOO_LONG", 414, 3);
     /// The body is not JSON.
     pub const UNSUPPORTED_MEDIA_TYPE: Self = code("UNSUPPORTED_MEDIA_TYPE", 415, 3);
+    /// It is well-formed and contradicts what was said before; details name the field.
+    pub const UNPROCESSABLE: Self = code("UNPROCESSABLE", 422, 3);
     /// This caller asks too often.
     pub const RATE_LIMITED: Self = retryable("RATE_LIMITED", 429, 8);
     /// The request's headers are larger than they may be.
@@ -96,6 +98,7 @@ impl Code {
         Self::PAYLOAD_TOO_LARGE,
         Self::URI_TOO_LONG,
         Self::UNSUPPORTED_MEDIA_TYPE,
+        Self::UNPROCESSABLE,
         Self::RATE_LIMITED,
         Self::HEADERS_TOO_LARGE,
         Self::INTERNAL,
@@ -123,7 +126,6 @@ impl Code {
             409 => Self::CONFLICT,
             503 | 504 => Self::UNAVAILABLE,
             408 => Self::DEADLINE_EXCEEDED,
-            422 => Self::VALIDATION_ERROR,
             _ => Self::ALL
                 .iter()
                 .copied()
@@ -358,7 +360,7 @@ mod tests {
     #[test]
     fn statuses_without_a_row_become_the_nearest_one() {
         assert_eq!(Code::by_http(418), Code::VALIDATION_ERROR);
-        assert_eq!(Code::by_http(422), Code::VALIDATION_ERROR);
+        assert_eq!(Code::by_http(422), Code::UNPROCESSABLE);
         assert_eq!(Code::by_http(502), Code::INTERNAL);
         assert_eq!(Code::by_http(504), Code::UNAVAILABLE);
         assert_eq!(Code::by_http(503), Code::UNAVAILABLE);

@@ -394,6 +394,7 @@ fn nothing_was_written(error: &Error) -> bool {
         error,
         Error::Conflict { .. }
             | Error::AlreadyExists { .. }
+            | Error::Done { .. }
             | Error::NotFound { .. }
             | Error::Fenced { .. }
             | Error::TooLarge { .. }

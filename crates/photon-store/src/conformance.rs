@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
 use crate::audit::{AuditRecord, Trails};
+use crate::idempotency::{Answer, Idempotency, Kept, MOST_SWEPT, Making};
 use crate::record::{Fields, Step};
+use crate::registry::Process;
 use crate::{
     Change, Collection, Error, Expected, Feed, FeedEvent, Fence, Options, PageRequest, Record,
     Store, Watch, WatchEvent, WriteGate,
@@ -103,6 +105,172 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(DEADLINE, future)
         .await
         .unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"))
+}
+
+/// What a request with an idempotency key makes is made once, answered, and forgotten when it is old.
+pub async fn idempotency<S: Server>(server: &mut S) {
+    let store = connect(server).await;
+    let volumes: Collection<Volume> = store.collection();
+    let records = Idempotency::new(store.clone(), "conformance");
+    let making = |id: &str, at: &str| Making {
+        fingerprint: "f".into(),
+        kind: "volume".into(),
+        id: id.into(),
+        at: at.parse().unwrap(),
+        request_id: id.into(),
+        allowed: Vec::new(),
+        answer: Answer::Pending,
+    };
+    let make = |id: &str, name: &str, at: &str| {
+        let mut create = store.transaction();
+        create.create(&volumes, id, &volume(id)).unwrap();
+        create.once(&records, name, &making(id, at)).unwrap();
+        create
+    };
+    let noon = "2026-11-22T12:00:00Z";
+    assert_eq!(records.find("k").await.unwrap(), None);
+
+    // Of many at once one is done, whatever else keeps the others from it.
+    let all = (0..8).map(|n| make(&format!("v{}", n / 2), "k", noon));
+    let all: Vec<_> = all
+        .map(|one| tokio::spawn(async move { one.commit().await }))
+        .collect();
+    let mut done = 0;
+    for one in all {
+        match one.await.unwrap() {
+            Ok(_) => done += 1,
+            Err(error) => assert!(
+                matches!(&error, Error::Done { key } if key.ends_with("/idempotency/k")),
+                "{error:?}"
+            ),
+        }
+    }
+    assert_eq!(done, 1);
+    let listed = volumes.list(&PageRequest::default()).await.unwrap();
+    let found = records.find("k").await.unwrap().unwrap();
+    let only = &listed.items[0];
+    assert_eq!(
+        (listed.items.len(), &found.making.id),
+        (1, &only.value.name)
+    );
+    assert_eq!(found.revision, only.revision, "one transaction");
+    // What is refused for another reason leaves no record.
+    let taken = make(&found.making.id, "other", noon).commit().await;
+    assert!(matches!(taken, Err(Error::AlreadyExists { .. })));
+    assert_eq!(records.find("other").await.unwrap(), None);
+
+    // It is answered once.
+    let kept = Answer::Kept(Kept {
+        status: 201,
+        headers: BTreeMap::new(),
+        body: "{}".into(),
+    });
+    let answered = records.answer("k", found.clone(), kept.clone()).await;
+    answered.unwrap();
+    let again = records.answer("k", found.clone(), Answer::Pending).await;
+    assert!(matches!(again, Err(Error::Conflict { .. })), "{again:?}");
+    let now = records.find("k").await.unwrap().unwrap();
+    assert_eq!(now.making.answer, kept);
+    assert!(
+        store
+            .transaction()
+            .once(&records, "a/b", &now.making)
+            .is_err()
+    );
+
+    // The old go, in batches, and not what was made again under the same name since.
+    for n in 0..MOST_SWEPT + 5 {
+        let id = format!("old{n}");
+        make(&id, &id, "2026-11-20T00:00:00Z")
+            .commit()
+            .await
+            .unwrap();
+    }
+    let before = "2026-11-21T12:00:00Z".parse().unwrap();
+    assert_eq!(records.sweep(before).await.unwrap(), MOST_SWEPT);
+    assert_eq!(records.sweep(before).await.unwrap(), 5);
+    assert_eq!(records.sweep(before).await.unwrap(), 0);
+    assert_eq!(records.find("old0").await.unwrap(), None);
+    assert!(records.find("k").await.unwrap().is_some());
+    make("new", "old0", noon).commit().await.unwrap();
+    assert_eq!(records.sweep(before).await.unwrap(), 0);
+    assert!(records.find("old0").await.unwrap().is_some());
+    assert_eq!(records.sweep(noon.parse().unwrap()).await.unwrap(), 0);
+    assert_eq!(
+        records
+            .sweep("2026-11-22T12:00:01Z".parse().unwrap())
+            .await
+            .unwrap(),
+        2
+    );
+    let mut left = store.feed("/photon/conformance/idempotency");
+    let left = soon("what is left", left.next()).await.unwrap();
+    assert!(
+        matches!(&left, FeedEvent::Snapshot { entries, .. } if entries.is_empty()),
+        "{left:?}"
+    );
+}
+
+/// A process is listed while it lives, again when its lease was lost, and no longer once it has ended.
+pub async fn registry<S: Server>(server: &mut S) {
+    let store = connect(server).await;
+    let all: Collection<Process> = store.collection();
+    let listed = async || {
+        let page = all.list(&PageRequest::default()).await.unwrap();
+        assert_eq!(page.unreadable, []);
+        page.items
+    };
+    let until = async |what: &str, wanted: &dyn Fn(&[crate::Stored<Process>]) -> bool| {
+        let asking = async {
+            loop {
+                let now = listed().await;
+                if wanted(&now) {
+                    return now;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        soon(what, asking).await
+    };
+    let process = Process::new("conformance", "1.2.3").listening(
+        "rest",
+        "http",
+        "127.0.0.1:1".parse().unwrap(),
+    );
+    let stop = tokio_util::sync::CancellationToken::new();
+    let ttl = Duration::from_secs(2);
+    let announcing = process
+        .clone()
+        .announce_under(store.clone(), ttl, stop.clone());
+    let announcing = tokio::spawn(announcing);
+    let now = until("it is listed", &|now| now.len() == 1).await;
+    assert_eq!((&now[0].key, &now[0].value), (&process.key(), &process));
+    assert_ne!(now[0].lease, 0);
+
+    // Its lease is ended by somebody else: it takes another one, and says the same.
+    let first = now[0].lease;
+    store.client().lease_revoke(first).await.unwrap();
+    let now = until("it is listed again", &|now| {
+        now.len() == 1 && now[0].lease != first
+    })
+    .await;
+    assert_eq!(now[0].value, process);
+
+    // One that ends in order is gone when it has ended.
+    stop.cancel();
+    soon("it ends", announcing).await.unwrap();
+    assert_eq!(listed().await.len(), 0);
+
+    // One that is killed is gone when its lease ends.
+    let other = Process::new("conformance", "1.2.3");
+    let announcing = tokio::spawn(other.announce_under(
+        store.clone(),
+        ttl,
+        tokio_util::sync::CancellationToken::new(),
+    ));
+    until("the other is listed", &|now| now.len() == 1).await;
+    announcing.abort();
+    until("the other is gone", &<[_]>::is_empty).await;
 }
 
 /// Get, create, replace, update, delete, and each refusal.

@@ -34,6 +34,12 @@ pub enum Error {
         /// The key that is taken; an index key if a name is.
         key: String,
     },
+    /// Another request with the same idempotency key has done it. Nothing was written.
+    #[error("{key}: done by an earlier request")]
+    Done {
+        /// The record of it.
+        key: String,
+    },
     /// Somebody else changed the record since it was read. Nothing was written.
     #[error("{key} was changed meanwhile")]
     Conflict {
@@ -233,6 +239,10 @@ impl From<Error> for photon_core::Error {
             Error::NotFound { .. } => (Code::NOT_FOUND, "it does not exist"),
             Error::AlreadyExists { .. } => (Code::ALREADY_EXISTS, "it exists already"),
             Error::Conflict { .. } => (Code::CONFLICT, "it was changed meanwhile"),
+            Error::Done { .. } => (
+                Code::CONFLICT,
+                "another request with this idempotency key has done it",
+            ),
             Error::Unknown { .. } => (
                 Code::DEADLINE_EXCEEDED,
                 "the store did not answer in time; the change may still take effect",
@@ -248,10 +258,15 @@ impl From<Error> for photon_core::Error {
             Error::Full => (Code::RESOURCE_EXHAUSTED, "the store is full"),
             Error::Compacted => (Code::COMPACTED, "the revision is no longer kept"),
             Error::InvalidKey { .. } => (Code::NOT_FOUND, "no such name can exist"),
-            Error::Denied { .. }
-            | Error::Corrupt { .. }
-            | Error::TooNew { .. }
-            | Error::Protocol(_) => (Code::INTERNAL, "internal error"),
+            Error::Corrupt { .. } => (
+                Code::INTERNAL,
+                "what is stored is damaged: the log of the service says which record",
+            ),
+            Error::TooNew { .. } => (
+                Code::INTERNAL,
+                "what is stored was written by a newer version: the log of the service says which record",
+            ),
+            Error::Denied { .. } | Error::Protocol(_) => (Code::INTERNAL, "internal error"),
         };
         // The keys and the store's words are for the log only.
         Self::new(code, message).with_source(error)

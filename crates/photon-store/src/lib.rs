@@ -5,6 +5,7 @@
 //!        |  codec: versions, unknown fields                             |         |
 //!   Transaction  compares + writes, one outcome                         |         |
 //!        |  audit: its record, chained, in the same transaction           |         |
+//!        |  idempotency: under which key it was done, in the same one     |      registry
 //!        +--------------------- Store ----------------------------------+---------+
 //!                 deadlines, safe retries, witness (is this still the store we knew?)
 //!                               etcd-client
@@ -22,9 +23,11 @@ pub mod conformance;
 mod election;
 mod error;
 mod feed;
+pub mod idempotency;
 mod key;
 mod lease;
 mod record;
+pub mod registry;
 mod store;
 mod tls;
 mod transaction;

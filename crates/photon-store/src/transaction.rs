@@ -16,21 +16,28 @@ use crate::{Error, Result, key};
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Requirement {
     Absent(String),
-    Revision { key: String, revision: i64 },
+    /// Absent, too; but that it is there means that the whole is done already.
+    NotDone(String),
+    Revision {
+        key: String,
+        revision: i64,
+    },
     Fence(Fence),
 }
 
 impl Requirement {
     fn key(&self) -> &str {
         match self {
-            Self::Absent(key) | Self::Revision { key, .. } => key,
+            Self::Absent(key) | Self::NotDone(key) | Self::Revision { key, .. } => key,
             Self::Fence(fence) => &fence.key,
         }
     }
 
     fn compare(&self, full: Vec<u8>) -> Compare {
         match self {
-            Self::Absent(_) => Compare::create_revision(full, CompareOp::Equal, 0),
+            Self::Absent(_) | Self::NotDone(_) => {
+                Compare::create_revision(full, CompareOp::Equal, 0)
+            }
             Self::Revision { revision, .. } => {
                 Compare::mod_revision(full, CompareOp::Equal, *revision)
             }
@@ -43,6 +50,7 @@ impl Requirement {
         let key = self.key().to_owned();
         match self {
             Self::Absent(_) => (created != 0).then_some(Error::AlreadyExists { key }),
+            Self::NotDone(_) => (created != 0).then_some(Error::Done { key }),
             Self::Revision { .. } if modified == 0 => Some(Error::NotFound { key }),
             Self::Revision { revision, .. } => {
                 (modified != *revision).then_some(Error::Conflict { key })
@@ -197,6 +205,15 @@ impl Transaction {
         Ok(self)
     }
 
+    /// Requires that what this key records is not done yet; asked before everything else, because it explains why the
+    /// rest does not hold.
+    pub(crate) fn not_done(&mut self, key: &str) -> Result<&mut Self> {
+        key::check(key)?;
+        self.requirements
+            .insert(0, Requirement::NotDone(key.to_owned()));
+        Ok(self)
+    }
+
     /// Requires a raw key (absolute) to have this modification revision.
     ///
     /// # Errors
@@ -233,7 +250,7 @@ impl Transaction {
     /// Does it.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`], [`Error::NotFound`], [`Error::Conflict`], [`Error::Fenced`] name the first requirement
+    /// [`Error::AlreadyExists`], [`Error::NotFound`], [`Error::Conflict`], [`Error::Fenced`], [`Error::Done`] name the first requirement
     /// that did not hold: nothing was written. After [`Error::Unknown`] it may have been. [`Error::StoreChanged`]
     /// means that nothing was written if the store has an identity.
     pub async fn commit(&self) -> Result<Committed> {

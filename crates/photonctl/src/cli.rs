@@ -95,6 +95,11 @@ pub(crate) enum Command {
     Member(Member),
     /// What each endpoint sees of its cluster.
     Status,
+    /// Which processes of the suite's services there are, and where they listen.
+    Services {
+        /// Only those of this one, e.g. iam.
+        service: Option<String>,
+    },
     /// The local certificate authority.
     #[command(subcommand)]
     Pki(Pki),
@@ -304,7 +309,7 @@ pub(crate) struct PkiIssue {
 
 #[derive(Debug, Args)]
 pub(crate) struct PkiRenew {
-    /// Names to renew; without any, all that are past a third of their time.
+    /// Names to renew; without any, all in the last third of their time.
     pub(crate) names: Vec<String>,
     #[command(flatten)]
     pub(crate) dir: PkiDir,

@@ -52,6 +52,26 @@ impl Connection {
         Duration::from_secs(self.timeout)
     }
 
+    /// Typed records, over the same endpoints and certificates.
+    pub(crate) fn store_options(&self) -> Result<photon_store::Options, Failure> {
+        let tls = match (&self.ca, &self.cert) {
+            (None, None) => None,
+            (None, Some(_)) => return Err(Failure::usage("--cert needs --ca")),
+            (Some(ca), _) => Some(photon_store::Tls {
+                authority: read(ca)?.into_bytes(),
+                identity: self
+                    .identity()?
+                    .map(|identity| (identity.certificate.into(), identity.key.into())),
+                server_name: self.server_name.clone(),
+            }),
+        };
+        Ok(photon_store::Options {
+            tls,
+            request_timeout: self.deadline(),
+            ..photon_store::Options::new(&self.endpoints)
+        })
+    }
+
     /// etcd's own interface, over the same endpoints and certificates.
     pub(crate) async fn etcd(&self) -> Result<etcd_client::Client, Failure> {
         let mut options = etcd_client::ConnectOptions::new()

@@ -130,6 +130,20 @@ impl From<chainfire_client::ConnectError> for Failure {
     }
 }
 
+impl From<photon_store::Error> for Failure {
+    fn from(error: photon_store::Error) -> Self {
+        match error {
+            photon_store::Error::Unavailable { reason } => {
+                Self::unreachable(format!("the store is not available: {reason}"))
+            }
+            photon_store::Error::Denied { reason } => {
+                Self::denied(format!("not allowed by the store: {reason}"))
+            }
+            other => Self::other(other),
+        }
+    }
+}
+
 impl From<etcd_client::Error> for Failure {
     fn from(error: etcd_client::Error) -> Self {
         match error {

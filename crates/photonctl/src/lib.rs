@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   photonctl kv | watch | lease | member | status     over chainfire-client: photon.chainfire.v1
-//!   photonctl store init                               over etcd-client: works on any etcd v3 store
+//!   photonctl store init | services                    over etcd-client: works on any etcd v3 store
 //!   photonctl pki                                      files only, no network; renew --online over REST: IAM
 //!   photonctl login | whoami | org | user | check ...  over REST: IAM
 //! ```
@@ -24,6 +24,7 @@ mod lease;
 mod member;
 mod output;
 mod pki;
+mod services;
 mod status;
 mod store;
 mod watch;
@@ -51,6 +52,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Lease(command) => lease::run(&connection, format, command).await,
         Command::Member(command) => member::run(&connection, format, command).await,
         Command::Status => status::run(&connection, format).await,
+        Command::Services { service } => services::run(&connection, format, service).await,
         Command::Pki(cli::Pki::Renew(options)) if options.online => {
             iam::renew_certificate(&connection, &iam, format, options.force).await
         }

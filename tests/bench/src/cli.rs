@@ -11,7 +11,7 @@ use crate::compare::{self, Load};
 use crate::data::{KEYS, KeySpace, VALUE_BYTES, Values};
 use crate::server::{Cluster, Kind, Single};
 use crate::workers::{Consistency, fill};
-use crate::{ceiling, election, fsync, memory};
+use crate::{ceiling, election, fsync, iam, memory};
 
 /// Load for any etcd v3 endpoint, and comparisons of servers.
 #[derive(Parser, Debug)]
@@ -111,6 +111,8 @@ enum Command {
         #[arg(long, default_value = "target")]
         directory: PathBuf,
     },
+    /// Start IAM over ChainFire: requests per second, memory, and the time to start.
+    Iam(iam::Options),
     /// Serve constants until killed (what `ceiling` starts).
     ServeConstants {
         /// Address to listen on.
@@ -288,6 +290,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             seconds,
             directory,
         } => measure_ceiling(&clients, seconds, directory).await,
+        Command::Iam(options) => iam::run(options).await,
         Command::ServeConstants { listen } => ceiling::serve(listen, VALUE_BYTES).await,
     }
 }

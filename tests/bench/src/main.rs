@@ -1,9 +1,10 @@
-//! photon-bench: load for any etcd v3 endpoint, and the side-by-side comparison of ChainFire with Debian's etcd.
+//! photon-bench: load for any etcd v3 endpoint, and the side-by-side comparison of ChainFire with Debian's etcd; and IAM.
 //!
 //! ```text
 //! load.rs      the closed loop: N workers, one connection each, latencies
 //! workers.rs   what one worker does in a step: put, get, transaction, range, page
 //! watch.rs     delivery latency to many watchers under a fixed write rate
+//! iam/         checks and verifications over REST, memory, and the time to start, of IAM
 //! election.rs  time without an acknowledged write after SIGKILL of the leader
 //! fsync.rs     what a durable write costs, by the kind of file
 //! ceiling.rs   a service that answers with constants: what the gRPC stack itself allows
@@ -21,6 +22,7 @@ mod compare;
 mod data;
 mod election;
 mod fsync;
+mod iam;
 mod load;
 mod memory;
 mod server;

@@ -97,6 +97,16 @@ mod in_this_process {
     }
 
     #[tokio::test]
+    async fn idempotency() {
+        conformance::idempotency(&mut in_process().await).await;
+    }
+
+    #[tokio::test]
+    async fn registry() {
+        conformance::registry(&mut in_process().await).await;
+    }
+
+    #[tokio::test]
     async fn versions() {
         conformance::versions(&mut in_process().await).await;
     }
@@ -178,6 +188,16 @@ mod as_a_process {
     #[tokio::test]
     async fn audits() {
         conformance::audits(&mut process().await).await;
+    }
+
+    #[tokio::test]
+    async fn idempotency() {
+        conformance::idempotency(&mut process().await).await;
+    }
+
+    #[tokio::test]
+    async fn registry() {
+        conformance::registry(&mut process().await).await;
     }
 
     #[tokio::test]

@@ -73,8 +73,9 @@ pub(crate) struct Resource {
     properties: Option<Map<String, Value>>,
 }
 
-/// A question.
+/// A question, or a part of one.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = EvaluationPart)]
 pub(crate) struct EvaluationBody {
     #[serde(default)]
     subject: Option<Subject>,
@@ -84,6 +85,19 @@ pub(crate) struct EvaluationBody {
     resource: Option<Resource>,
     /// `time` (RFC 3339), `source_address`, `min_revision`.
     #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    context: Option<Map<String, Value>>,
+}
+
+/// A whole question, for the document.
+#[derive(ToSchema)]
+#[schema(as = EvaluationBody)]
+#[expect(dead_code, reason = "only described, never built")]
+struct WholeEvaluation {
+    subject: Subject,
+    action: Action,
+    resource: Resource,
+    /// `time` (RFC 3339), `source_address`, `min_revision`.
     #[schema(value_type = Option<Object>)]
     context: Option<Map<String, Value>>,
 }
@@ -134,6 +148,14 @@ pub(crate) struct DecisionList {
     evaluations: Vec<DecisionView>,
 }
 
+/// What several questions are answered with; what is one question, because there are no `evaluations`, has one answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Decisions {
+    Each(DecisionList),
+    One(DecisionView),
+}
+
 impl From<Answer> for DecisionView {
     fn from(answer: Answer) -> Self {
         Self {
@@ -150,7 +172,7 @@ impl From<Answer> for DecisionView {
 /// Answers whether somebody may do something somewhere.
 #[utoipa::path(
     post, path = "/access/v1/evaluation", tag = "access", operation_id = "access_evaluation",
-    request_body = EvaluationBody,
+    request_body = WholeEvaluation,
     responses((status = 200, body = DecisionView), Failure)
 )]
 pub(crate) async fn evaluation(
@@ -167,17 +189,17 @@ pub(crate) async fn evaluation(
 #[utoipa::path(
     post, path = "/access/v1/evaluations", tag = "access", operation_id = "access_evaluations",
     request_body = EvaluationsBody,
-    responses((status = 200, body = DecisionList), Failure)
+    responses((status = 200, body = Decisions), Failure)
 )]
 pub(crate) async fn evaluations(
     State(app): State<Arc<App>>,
     ctx: Context,
     Json(body): Json<EvaluationsBody>,
-) -> Result<Response, RestError> {
+) -> Result<axum::Json<Decisions>, RestError> {
     let Some(each) = body.evaluations.filter(|each| !each.is_empty()) else {
         let min_revision = body.common.min_revision()?;
         let answer = service::check(&app, &ctx, &body.common.check()?, min_revision).await?;
-        return Ok(axum::Json(DecisionView::from(answer)).into_response());
+        return Ok(axum::Json(Decisions::One(answer.into())));
     };
     if each.len() > MOST_AT_ONCE {
         return Err(Error::validation(
@@ -203,7 +225,7 @@ pub(crate) async fn evaluations(
     let list = DecisionList {
         evaluations: answers.into_iter().map(Into::into).collect(),
     };
-    Ok(axum::Json(list).into_response())
+    Ok(axum::Json(Decisions::Each(list)))
 }
 
 impl Options {

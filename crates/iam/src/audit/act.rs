@@ -5,8 +5,11 @@ use std::{fmt, net::IpAddr};
 use photon_auth::{Caller, Context};
 use photon_authz::{Permission, Scope};
 use photon_store::Fields;
+use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+use super::changed::changed;
 
 /// What is being changed. The use case says it; who does it comes from the request.
 #[derive(Clone, Debug)]
@@ -42,11 +45,31 @@ impl Act {
         }
     }
 
+    /// The kind of thing it is about.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// The id of the thing it is about.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// What else a reader wants to know, for example the role of a binding. Never anything secret: a record is for
     /// everybody who may read the trail, and for ever.
     pub fn detail(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.details.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// What an update makes of a record: what changes, from what to what. For records that hold nothing secret.
+    pub fn changed<T: Serialize>(self, before: &T, after: &T) -> Self {
+        match changed(before, after) {
+            found if found.is_empty() => self,
+            found => self.detail("changed", found),
+        }
     }
 
     /// Done by the caller of a request, as what the request needs permission for.

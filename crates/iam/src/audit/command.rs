@@ -11,8 +11,8 @@ use anyhow::Context as _;
 
 use super::export::verify_files;
 
-/// Checks the files of every trail below a directory, or of one trail, and says where each ends. Fails at the first that is
-/// broken.
+/// Checks the files of every trail below a directory, or of one trail, and says of each where it begins and ends, or what is
+/// wrong with it. Fails if one is broken, after all have been looked at.
 #[must_use]
 pub fn verify(directory: &Path) -> ExitCode {
     match tell(directory, &mut io::stdout().lock()) {
@@ -27,17 +27,33 @@ pub fn verify(directory: &Path) -> ExitCode {
 }
 
 fn tell(directory: &Path, out: &mut impl io::Write) -> anyhow::Result<()> {
-    for trail in trails(directory)? {
+    let trails = trails(directory)?;
+    let mut broken = 0;
+    for trail in &trails {
         let name = trail.file_name().unwrap_or(trail.as_os_str()).display();
-        match verify_files(&trail)? {
-            Some(filed) => writeln!(
-                out,
-                "{name}: intact, {} records, {} to {}, hash {}",
-                filed.records, filed.from, filed.through.seq, filed.through.hash
-            )?,
-            None => writeln!(out, "{name}: no records")?,
+        match verify_files(trail) {
+            Ok(Some(filed)) => {
+                writeln!(
+                    out,
+                    "{name}: intact, {} records, {} to {}, hash {}",
+                    filed.records, filed.from, filed.through.seq, filed.through.hash
+                )?;
+                if filed.from > 1 {
+                    writeln!(
+                        out,
+                        "{name}: begins at {}: what was before is not in these files",
+                        filed.from
+                    )?;
+                }
+            }
+            Ok(None) => writeln!(out, "{name}: no records")?,
+            Err(error) => {
+                broken += 1;
+                writeln!(out, "{name}: BROKEN: {error:#}")?;
+            }
         }
     }
+    anyhow::ensure!(broken == 0, "{broken} of {} trails broken", trails.len());
     Ok(())
 }
 
@@ -85,7 +101,14 @@ mod tests {
             "project-shop: no records\n"
         );
         fs::write(trail.join("2026-11.jsonl"), "{\"seq\":1}\n").unwrap();
-        let error = format!("{:#}", tell(&trail, &mut Vec::new()).unwrap_err());
-        assert!(error.contains("2026-11.jsonl, line 1"), "{error}");
+        fs::create_dir(dir.path().join("system")).unwrap();
+        fs::write(dir.path().join("system/2026-11.jsonl"), "").unwrap();
+        let mut out = Vec::new();
+        let error = tell(dir.path(), &mut out).unwrap_err().to_string();
+        assert_eq!(error, "1 of 2 trails broken");
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.contains("2026-11.jsonl, line 1"), "{out}");
+        // Those behind a broken one are looked at too.
+        assert!(out.ends_with("system: no records\n"), "{out}");
     }
 }

@@ -13,6 +13,7 @@
 //! makes one of the same id. How records are chained: [`photon_store::audit`]; what they say: `docs/audit.md`.
 
 mod act;
+mod changed;
 pub mod command;
 mod config;
 pub mod export;

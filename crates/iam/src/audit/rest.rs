@@ -40,10 +40,13 @@ pub(super) struct ListQuery {
     /// Whose trail: `system`, `org:<id>`, `project:<id>`, or the bare id of an org or project.
     scope: Option<String>,
     /// Only records at or after this time (RFC 3339).
+    #[param(format = DateTime)]
     from: Option<String>,
     /// Only records before this time (RFC 3339).
+    #[param(format = DateTime)]
     to: Option<String>,
     /// The most records to answer with; 1 to 10,000.
+    #[param(minimum = 1, maximum = 10000)]
     limit: Option<u64>,
     /// Continues a list.
     page_token: Option<String>,

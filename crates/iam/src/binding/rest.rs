@@ -16,7 +16,7 @@ use crate::{
     app::App,
     listing::Ask,
     rest::{
-        Envelope, Failure, IfMatch, Removed, Revised, removed,
+        Envelope, Failure, IfMatch, IfMatchHeader, Removed, Revised, removed,
         schema::{ConditionText, IdText, PrincipalText, ScopeText},
     },
     versioned::Versioned,
@@ -24,7 +24,7 @@ use crate::{
 
 pub(crate) fn routes() -> Routes<Arc<App>> {
     Routes::new()
-        .post("/api/v1/bindings", "iam.bindings.create", create)
+        .create("/api/v1/bindings", "iam.bindings.create", create)
         .get("/api/v1/bindings", "iam.bindings.list", list)
         .get("/api/v1/bindings/{id}", "iam.bindings.get", get)
         .patch("/api/v1/bindings/{id}", "iam.bindings.update", update)
@@ -212,7 +212,7 @@ pub(crate) async fn get(
     patch, path = "/api/v1/bindings/{id}", tag = "bindings", operation_id = "update_binding",
     params(
         ("id" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "Only if it is at this revision, as `ETag` said it."),
+        IfMatchHeader,
     ),
     request_body = ChangeBody,
     responses((status = 200, body = Envelope<Answer>), Failure)
@@ -236,7 +236,7 @@ pub(crate) async fn update(
     delete, path = "/api/v1/bindings/{id}", tag = "bindings", operation_id = "delete_binding",
     params(
         ("id" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "Only if it is at this revision, as `ETag` said it."),
+        IfMatchHeader,
     ),
     responses((status = 200, body = Envelope<Removed>), Failure)
 )]

@@ -76,7 +76,7 @@ async fn try_create(
     let role = require_role(app, &mut transaction, &binding.role, &binding.scope).await?;
     escalation::must_hold_role(app, ctx, &binding.scope, &role, binding.expires_at)?;
     transaction.create(&app.records(), &binding.id.to_string(), binding)?;
-    match app.publish(ctx, transaction, act(binding)).await {
+    match app.publish_new(ctx, transaction, act(binding)).await {
         Ok(revision) => Ok(Versioned::new(binding.clone(), revision)),
         // Its own id is new: it is the index that is taken.
         Err(photon_store::Error::AlreadyExists { .. }) => {
@@ -203,9 +203,10 @@ async fn try_update(
         let role = require_role(app, &mut transaction, &role, &scope).await?;
         escalation::must_hold_role(app, ctx, &scope, &role, end)?;
     }
+    let before = binding.value.clone();
     binding.value.expires_at = end;
     transaction.replace(&app.records(), &binding)?;
-    let act = act(&binding.value);
+    let act = act(&binding.value).changed(&before, &binding.value);
     let revision = app.publish(ctx, transaction, act).await?;
     Ok(Versioned::new(binding.value, revision))
 }

@@ -12,7 +12,7 @@ use photon_server::{
     rest::{Data, Json, Path, Query, RestError, RestResult},
 };
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     CredentialChange, CredentialId, NewCredential, NewMaterial, Secret, Shown, is_given, service,
@@ -20,10 +20,24 @@ use super::{
 use crate::{
     app::App,
     listing::Ask,
-    rest::{Envelope, Failure, IfMatch, Removed, Revised, removed},
+    rest::{
+        Envelope, Failure, IfMatch, IfMatchHeader, Removed, Revised, removed,
+        schema::{LabelText, PrincipalText},
+    },
     text::Label,
     versioned::Versioned,
 };
+
+/// What a credential is.
+#[derive(ToSchema)]
+#[schema(as = CredentialKind, rename_all = "snake_case")]
+#[expect(dead_code, reason = "only described, never built")]
+enum CredentialKindText {
+    Password,
+    ApiKey,
+    Certificate,
+    SshPublicKey,
+}
 
 /// A credential to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -32,14 +46,13 @@ use crate::{
 pub(crate) struct CreateBody {
     /// Whose; the caller's own when absent.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "user:alice")]
+    #[schema(value_type = Option<PrincipalText>)]
     principal: Option<PrincipalRef>,
-    /// `password`, `api_key`, `certificate` or `ssh_public_key`.
-    #[schema(example = "api_key")]
+    #[schema(value_type = CredentialKindText)]
     kind: String,
     /// What people call it.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<LabelText>)]
     label: Option<Label>,
     /// From then on it proves nothing.
     #[serde(default)]
@@ -68,7 +81,7 @@ pub(crate) struct CreateBody {
 pub(crate) struct UpdateBody {
     /// What people call it.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<LabelText>)]
     label: Option<Label>,
     /// Whether it proves nothing for now.
     #[serde(default)]
@@ -127,14 +140,20 @@ pub(crate) struct CredentialList {
     next_page_token: Option<String>,
 }
 
-/// Which credentials.
-#[derive(Debug, Deserialize)]
+/// Whose, and which part of the list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
+    /// Whose, as `user:alice`; the caller's own when absent.
     #[serde(default)]
+    #[param(value_type = Option<PrincipalText>)]
     principal: Option<PrincipalRef>,
+    /// The most rows of a page. Without it everything, up to 10,000.
     #[serde(default)]
+    #[param(minimum = 1, maximum = 10000)]
     limit: Option<u64>,
+    /// Continues a list.
     #[serde(default)]
     page_token: Option<String>,
 }
@@ -212,10 +231,7 @@ pub(crate) async fn create(
 /// Lists the credentials of a principal.
 #[utoipa::path(
     get, path = "/api/v1/credentials", tag = "credentials", operation_id = "list_credentials",
-    params(
-        ("principal" = Option<String>, Query, description = "Whose, as `user:alice`; the caller's own when absent"),
-        ("limit" = Option<u64>, Query), ("page_token" = Option<String>, Query)
-    ),
+    params(ListQuery),
     responses((status = 200, body = Envelope<CredentialList>), Failure)
 )]
 pub(crate) async fn list(
@@ -249,7 +265,7 @@ pub(crate) async fn get(
 /// Changes a credential.
 #[utoipa::path(
     patch, path = "/api/v1/credentials/{id}", tag = "credentials", operation_id = "update_credential",
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    params(("id" = String, Path), IfMatchHeader),
     request_body = UpdateBody,
     responses((status = 200, body = Envelope<CredentialView>), Failure)
 )]
@@ -272,7 +288,7 @@ pub(crate) async fn update(
 /// Deletes a credential.
 #[utoipa::path(
     delete, path = "/api/v1/credentials/{id}", tag = "credentials", operation_id = "delete_credential",
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    params(("id" = String, Path), IfMatchHeader),
     responses((status = 200, body = Envelope<Removed>), Failure)
 )]
 pub(crate) async fn delete(
@@ -310,7 +326,7 @@ pub(crate) async fn set_password(
 pub fn routes(routes: Routes<Arc<App>>) -> Routes<Arc<App>> {
     routes
         .get("/api/v1/credentials", "iam.credentials.list", list)
-        .post("/api/v1/credentials", "iam.credentials.create", create)
+        .create("/api/v1/credentials", "iam.credentials.create", create)
         .get("/api/v1/credentials/{id}", "iam.credentials.get", get)
         .patch("/api/v1/credentials/{id}", "iam.credentials.update", update)
         .delete("/api/v1/credentials/{id}", "iam.credentials.delete", delete)

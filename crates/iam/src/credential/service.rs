@@ -5,7 +5,7 @@
 //! a token for one project must not become a key to all of them.
 
 use jiff::Timestamp;
-use photon_auth::{Context, Who};
+use photon_auth::{Context, Tell, Who};
 use photon_authz::{Permission, PrincipalKind, PrincipalRef, PrincipalState, Scope};
 use photon_core::{Code, Error, Name};
 use photon_store::{PageRequest, Stored};
@@ -236,7 +236,14 @@ async fn try_create(
     transaction.create(&app.records(), &credential.key(), credential)?;
     principal::require_live(app, &mut transaction, &credential.principal, "principal").await?;
     let act = act(credential, home);
-    match app.commit(ctx, transaction, act).await {
+    // An API key is in the answer, and nowhere else.
+    let tell = match &credential.material {
+        Material::ApiKey { .. } => Tell::Once,
+        Material::Password { .. }
+        | Material::Certificate { .. }
+        | Material::SshPublicKey { .. } => Tell::Again,
+    };
+    match app.commit_new(ctx, transaction, act, tell).await {
         Ok(revision) => Ok(revision),
         Err(photon_store::Error::AlreadyExists { key }) => Err(taken(credential, &key)),
         Err(error) => Err(error.into()),
@@ -393,6 +400,7 @@ async fn try_update(
 ) -> Result<Versioned<Credential>, Lost> {
     let mut stored = read(app, id).await?;
     expect(&stored, expected)?;
+    let before = stored.value.clone();
     if let Some(label) = &change.label {
         stored.value.label = label.as_str().to_owned();
     }
@@ -404,7 +412,7 @@ async fn try_update(
     }
     let mut transaction = app.store.transaction();
     transaction.replace(&app.records(), &stored)?;
-    let act = act(&stored.value, home);
+    let act = act(&stored.value, home).changed(&before, &stored.value);
     let revision = app.commit(ctx, transaction, act).await?;
     Ok(Versioned::new(stored.value, revision))
 }

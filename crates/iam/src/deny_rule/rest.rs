@@ -16,7 +16,7 @@ use crate::{
     app::App,
     listing::Ask,
     rest::{
-        Envelope, Failure, IfMatch, Removed, Revised, removed,
+        Envelope, Failure, IfMatch, IfMatchHeader, Removed, Revised, removed,
         schema::{ConditionText, PatternText, PrincipalText, ScopeText},
     },
     versioned::Versioned,
@@ -24,7 +24,7 @@ use crate::{
 
 pub(crate) fn routes() -> Routes<Arc<App>> {
     Routes::new()
-        .post("/api/v1/deny-rules", "iam.deny_rules.create", create)
+        .create("/api/v1/deny-rules", "iam.deny_rules.create", create)
         .get("/api/v1/deny-rules", "iam.deny_rules.list", list)
         .get("/api/v1/deny-rules/{id}", "iam.deny_rules.get", get)
         .delete("/api/v1/deny-rules/{id}", "iam.deny_rules.delete", delete)
@@ -180,7 +180,7 @@ pub(crate) async fn get(
     delete, path = "/api/v1/deny-rules/{id}", tag = "deny-rules", operation_id = "delete_deny_rule",
     params(
         ("id" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "Only if it is at this revision, as `ETag` said it."),
+        IfMatchHeader,
     ),
     responses((status = 200, body = Envelope<Removed>), Failure)
 )]

@@ -101,7 +101,7 @@ async fn try_create(
         principal::require_live(app, &mut transaction, principal, "principal").await?;
     }
     transaction.create(&app.records(), &rule.id.to_string(), rule)?;
-    let revision = app.publish(ctx, transaction, act(rule)).await?;
+    let revision = app.publish_new(ctx, transaction, act(rule)).await?;
     Ok(Versioned::new(rule.clone(), revision))
 }
 

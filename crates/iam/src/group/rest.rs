@@ -15,7 +15,7 @@ use crate::{
     app::App,
     listing::Ask,
     rest::{
-        Envelope, Failure, IfMatch, Removed, Revised, removed,
+        Envelope, Failure, IfMatch, IfMatchHeader, Removed, Revised, removed,
         schema::{IdText, LabelText, PrincipalText},
     },
     text::Label,
@@ -24,7 +24,7 @@ use crate::{
 
 pub(crate) fn routes() -> Routes<Arc<App>> {
     Routes::new()
-        .post("/api/v1/groups", "iam.groups.create", create)
+        .create("/api/v1/groups", "iam.groups.create", create)
         .get("/api/v1/groups", "iam.groups.list", list)
         .get("/api/v1/groups/{id}", "iam.groups.get", get)
         .patch("/api/v1/groups/{id}", "iam.groups.update", update)
@@ -180,7 +180,7 @@ pub(crate) async fn get(
     patch, path = "/api/v1/groups/{id}", tag = "groups", operation_id = "update_group",
     params(
         ("id" = IdText, Path),
-        ("If-Match" = Option<String>, Header, description = "Only if it is at this revision, as `ETag` said it."),
+        IfMatchHeader,
     ),
     request_body = ChangeBody,
     responses((status = 200, body = Envelope<Answer>), Failure)
@@ -202,7 +202,7 @@ pub(crate) async fn update(
     delete, path = "/api/v1/groups/{id}", tag = "groups", operation_id = "delete_group",
     params(
         ("id" = IdText, Path),
-        ("If-Match" = Option<String>, Header, description = "Only if it is at this revision, as `ETag` said it."),
+        IfMatchHeader,
     ),
     responses((status = 200, body = Envelope<Removed>), Failure)
 )]

@@ -35,6 +35,15 @@ fn act(group: &Group) -> Act {
     Act::new("group", group.id.as_str(), home(group))
 }
 
+/// A group that is made, with those who are in it from the beginning.
+fn of_new(group: &Group) -> Act {
+    let nobody = Group {
+        members: Vec::new(),
+        ..group.clone()
+    };
+    act(group).changed(&nobody, group)
+}
+
 /// Makes a group.
 pub async fn create(app: &App, ctx: &Context, new: NewGroup) -> Result<Versioned<Group>, Error> {
     let home = scope::home(new.org.as_ref());
@@ -96,7 +105,7 @@ async fn try_create(
         guard_nesting(app, ctx, &mut transaction, group, "members").await?;
     }
     transaction.create(&groups, group.id.as_str(), group)?;
-    let revision = app.publish(ctx, transaction, act(group)).await;
+    let revision = app.publish_new(ctx, transaction, of_new(group)).await;
     Ok(Versioned::new(
         group.clone(),
         revision.map_err(Lost::to_create)?,
@@ -182,15 +191,17 @@ async fn try_update(
 ) -> Result<Versioned<Group>, Lost> {
     let mut group = find(app, ctx, id).await?;
     expect(&group, expected)?;
+    let before = group.value.clone();
     match &change.title {
         Some(title) if title.as_str() != group.value.title => {
             title.as_str().clone_into(&mut group.value.title);
         }
         _ => return Ok(group.into()),
     }
+    let act = act(&group.value).changed(&before, &group.value);
     let mut transaction = app.store.transaction();
     transaction.replace(&app.records(), &group)?;
-    let revision = app.publish(ctx, transaction, act(&group.value)).await?;
+    let revision = app.publish(ctx, transaction, act).await?;
     Ok(Versioned::new(group.value, revision))
 }
 
@@ -228,7 +239,8 @@ async fn try_add(
         guard_nesting(app, ctx, &mut transaction, &group.value, "member").await?;
     }
     transaction.replace(&app.records(), &group)?;
-    let revision = app.publish(ctx, transaction, act(&group.value)).await;
+    let act = act(&group.value).detail("added", member.to_string());
+    let revision = app.publish(ctx, transaction, act).await;
     Ok(Versioned::new(
         group.value,
         revision.map_err(Lost::to_create)?,
@@ -261,7 +273,8 @@ async fn try_remove(
     group.value.members.retain(|one| one != member);
     let mut transaction = app.store.transaction();
     transaction.replace(&app.records(), &group)?;
-    let revision = app.publish(ctx, transaction, act(&group.value)).await?;
+    let act = act(&group.value).detail("removed", member.to_string());
+    let revision = app.publish(ctx, transaction, act).await?;
     Ok(Versioned::new(group.value, revision))
 }
 

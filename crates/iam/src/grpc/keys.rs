@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 use photon_authz::PublicKey;
+use photon_core::Name;
 use photon_proto::photon::iam::v1::{
-    ListKeysRequest, ListKeysResponse, RotateKeyRequest, SigningKey, keys_server::Keys,
+    EndKeyRequest, ListKeysRequest, ListKeysResponse, RotateKeyRequest, SigningKey,
+    keys_server::Keys,
 };
 use tonic::{Request, Response, Status};
 
@@ -45,6 +47,14 @@ impl Keys for Doors {
             Ok(shown(
                 service::rotate(&app, &ctx, asked.signs_after_seconds).await?,
             ))
+        })
+        .await
+    }
+
+    async fn end(&self, request: Request<EndKeyRequest>) -> Result<Response<SigningKey>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            let kid = Name::parse_field("kid", &asked.kid)?;
+            Ok(shown(service::end(&app, &ctx, &kid).await?))
         })
         .await
     }

@@ -21,6 +21,7 @@ use crate::{app::App, login::Presented, token::service};
 #[derive(Deserialize, ToSchema)]
 pub(super) struct AboutForm {
     #[serde(default)]
+    #[schema(required = true, nullable = false)]
     pub(super) token: Option<String>,
     /// `access_token` or `refresh_token`; not needed, as they are told apart by how they look.
     #[serde(default)]

@@ -30,6 +30,7 @@ use crate::{
 pub(super) struct TokenForm {
     /// `client_credentials` or `refresh_token`.
     #[serde(default)]
+    #[schema(required = true, nullable = false)]
     grant_type: Option<String>,
     /// What the token is for: `project:shop`; and `offline_access` for a refresh token.
     #[serde(default)]

@@ -55,7 +55,7 @@ async fn try_create(app: &App, ctx: &Context, org: &Org) -> Result<Versioned<Org
             transaction.create(&orgs, org.id.as_str(), org)?;
         }
     }
-    match app.publish(ctx, transaction, act(&org.id)).await {
+    match app.publish_new(ctx, transaction, act(&org.id)).await {
         Ok(revision) => Ok(Versioned::new(org.clone(), revision)),
         Err(photon_store::Error::AlreadyExists { .. }) => Err(taken(app, &org.id).await?),
         Err(error) => Err(error.into()),
@@ -159,7 +159,8 @@ async fn try_update(
     }
     let mut transaction = app.store.transaction();
     transaction.replace(&app.records(), &org)?;
-    let revision = app.publish(ctx, transaction, act(id)).await?;
+    let act = act(id).changed(&before, &org.value);
+    let revision = app.publish(ctx, transaction, act).await?;
     Ok(Versioned::new(org.value, revision))
 }
 

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
-use photon_auth::Context;
+use photon_auth::{Context, Tell};
 use photon_authz::Scope;
 use photon_core::{Error, Id, Name, id::Kind};
 use photon_store::{PageRequest, Record, Transaction};
@@ -121,7 +121,9 @@ pub(crate) async fn create(app: &App, ctx: &Context, new: &NewHostToken) -> Resu
         let mut transaction = app.store.transaction();
         transaction.create(&records, &id.to_string(), &record)?;
         forget_old(app, &mut transaction, now).await?;
-        Ok::<_, Lost>(app.commit(ctx, transaction, act(&record)).await?)
+        let act = act(&record);
+        // The token is in the answer, and nowhere else.
+        Ok::<_, Lost>(app.commit_new(ctx, transaction, act, Tell::Once).await?)
     })
     .await?;
     Ok(Made {

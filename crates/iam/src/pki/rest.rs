@@ -27,7 +27,7 @@ use crate::{
     app::App,
     credential::Secret,
     listing::Ask,
-    rest::{Envelope, Failure, IfMatch, Removed, removed},
+    rest::{Envelope, ErrorEnvelope, Failure, IfMatch, IfMatchHeader, Removed, removed},
 };
 
 /// The paths of this module, for the service's document.
@@ -39,7 +39,7 @@ pub(crate) struct RestDoc;
 pub(crate) fn routes(routes: Routes<Arc<App>>) -> Routes<Arc<App>> {
     routes
         .open(Method::POST, "/api/v1/pki/renew", renew)
-        .post("/api/v1/host-tokens", "iam.host_tokens.create", create)
+        .create("/api/v1/host-tokens", "iam.host_tokens.create", create)
         .get("/api/v1/host-tokens", "iam.host_tokens.list", list)
         .delete("/api/v1/host-tokens/{id}", "iam.host_tokens.delete", delete)
         .open(Method::POST, "/api/v1/host-tokens/redeem", redeem)
@@ -121,6 +121,7 @@ pub(super) struct HostTokenList {
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// The most rows to answer with; 1 to 10,000.
+    #[param(minimum = 1, maximum = 10000)]
     limit: Option<u64>,
     /// Continues a list.
     page_token: Option<String>,
@@ -165,7 +166,11 @@ pub(super) struct AgentCertificateView {
 #[utoipa::path(
     post, path = "/api/v1/pki/renew", tag = "certificates", operation_id = "renew_certificate",
     request_body = RenewBody, security(()),
-    responses((status = 200, body = Envelope<RenewedView>), Failure)
+    responses(
+        (status = 200, body = Envelope<RenewedView>),
+        (status = 501, description = "This IAM issues no certificates.", body = ErrorEnvelope),
+        Failure
+    )
 )]
 pub(super) async fn renew(
     State(app): State<Arc<App>>,
@@ -236,7 +241,7 @@ pub(super) async fn list(
 /// Takes a token back.
 #[utoipa::path(
     delete, path = "/api/v1/host-tokens/{id}", tag = "certificates", operation_id = "delete_host_token",
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    params(("id" = String, Path), IfMatchHeader),
     responses((status = 200, body = Envelope<Removed>), Failure)
 )]
 pub(super) async fn delete(
@@ -257,7 +262,11 @@ pub(super) async fn delete(
 #[utoipa::path(
     post, path = "/api/v1/host-tokens/redeem", tag = "certificates", operation_id = "redeem_host_token",
     request_body = RedeemBody, security(()),
-    responses((status = 200, body = Envelope<JoinedView>), Failure)
+    responses(
+        (status = 200, body = Envelope<JoinedView>),
+        (status = 501, description = "This IAM issues no certificates.", body = ErrorEnvelope),
+        Failure
+    )
 )]
 pub(super) async fn redeem(
     State(app): State<Arc<App>>,

@@ -16,7 +16,7 @@ use crate::{
     app::App,
     listing::Ask,
     rest::{
-        Envelope, Failure, IfMatch, Removed, Revised, removed,
+        Envelope, Failure, IfMatch, IfMatchHeader, Removed, Revised, removed,
         schema::{IdText, LabelText},
     },
     text::Label,
@@ -25,7 +25,7 @@ use crate::{
 
 pub(crate) fn routes() -> Routes<Arc<App>> {
     Routes::new()
-        .post("/api/v1/projects", "iam.projects.create", create)
+        .create("/api/v1/projects", "iam.projects.create", create)
         .get("/api/v1/projects", "iam.projects.list", list)
         .get("/api/v1/projects/{id}", "iam.projects.get", get)
         .patch("/api/v1/projects/{id}", "iam.projects.update", update)
@@ -177,7 +177,7 @@ pub(crate) async fn get(
     patch, path = "/api/v1/projects/{id}", tag = "projects", operation_id = "update_project",
     params(
         ("id" = IdText, Path),
-        ("If-Match" = Option<String>, Header, description = "Only if it is at this revision, as `ETag` said it."),
+        IfMatchHeader,
     ),
     request_body = ChangeBody,
     responses((status = 200, body = Envelope<Answer>), Failure)
@@ -202,7 +202,7 @@ pub(crate) async fn update(
     delete, path = "/api/v1/projects/{id}", tag = "projects", operation_id = "delete_project",
     params(
         ("id" = IdText, Path),
-        ("If-Match" = Option<String>, Header, description = "Only if it is at this revision, as `ETag` said it."),
+        IfMatchHeader,
     ),
     responses((status = 200, body = Envelope<Removed>), Failure)
 )]

@@ -74,7 +74,7 @@ async fn try_create(
             transaction.create(&projects, project.id.as_str(), &project)?;
         }
     }
-    match app.publish(ctx, transaction, act(&project.id)).await {
+    match app.publish_new(ctx, transaction, act(&project.id)).await {
         Ok(revision) => Ok(Versioned::new(project, revision)),
         Err(photon_store::Error::AlreadyExists { key }) => Err(taken(&project, &key)),
         Err(error) => Err(error.into()),
@@ -218,7 +218,8 @@ async fn try_update(
     }
     let mut transaction = app.store.transaction();
     transaction.replace(&app.records(), &project)?;
-    match app.publish(ctx, transaction, act(id)).await {
+    let act = act(id).changed(&before, &project.value);
+    match app.publish(ctx, transaction, act).await {
         Ok(revision) => Ok(Versioned::new(project.value, revision)),
         Err(photon_store::Error::AlreadyExists { key }) => Err(taken(&project.value, &key)),
         Err(error) => Err(error.into()),
@@ -270,11 +271,13 @@ async fn try_close(
 ) -> Result<i64, Lost> {
     let mut project = read(app, id).await?;
     expect(&project, expected)?;
+    let before = project.value.clone();
     project.value.disabled = true;
     project.value.epoch = principal::next_epoch(project.value.epoch);
     let mut transaction = app.store.transaction();
     transaction.replace(&app.records(), &project)?;
-    app.publish(ctx, transaction, act(id)).await?;
+    let act = act(id).changed(&before, &project.value);
+    app.publish(ctx, transaction, act).await?;
     Ok(project.value.epoch)
 }
 

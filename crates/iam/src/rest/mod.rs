@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `answer` | things with a revision, things that are gone |
 //! | `if_match` | changes that are made only to what the caller has seen |
+//! | `idempotency` | the header of routes that make something, for the document |
 //! | `envelope` | what stands around every answer, and the failures, for the document |
 //! | `schema` | ids, principals, scopes, permissions and conditions, for the document |
 //! | `surplus` | refuses queries and bodies that a route does not take |
@@ -15,6 +16,7 @@
 mod answer;
 mod builtin;
 mod envelope;
+mod idempotency;
 mod if_match;
 mod openapi;
 pub(crate) mod schema;
@@ -29,7 +31,7 @@ use photon_auth::rest::{Declared, Routes};
 pub(crate) use self::{
     answer::{Removed, Revised, removed},
     envelope::{Envelope, ErrorEnvelope, Failure},
-    if_match::IfMatch,
+    if_match::{IfMatch, IfMatchHeader},
 };
 use crate::app::App;
 pub use openapi::openapi;

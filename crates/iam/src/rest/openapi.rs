@@ -1,15 +1,18 @@
 //! The OpenAPI document of all routes.
 
+use std::collections::HashSet;
+
 use http::Method;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
+        RefOr, Required, Schema,
         path::Operation,
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
 
-use super::{builtin, envelope};
+use super::{builtin, envelope, idempotency};
 use crate::{
     access, audit, binding, credential, deny_rule, group, oauth, org, pki, project, role,
     service_account, signing, token, user, wellknown,
@@ -96,13 +99,47 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     let declared = super::declared();
     let open = declared.iter().filter(|route| route.permission.is_none());
     let open = open.map(|route| (&route.method, route.path.as_str()));
+    for route in declared.iter().filter(|route| route.creates) {
+        if let Some(operation) = operation(&mut document, &route.method, &route.path) {
+            idempotency::describe(operation);
+        }
+    }
     let built_in = ["/health", "/livez", "/readyz"].map(|path| (&Method::GET, path));
     for (method, path) in open.chain(built_in) {
         if let Some(operation) = operation(&mut document, method, path) {
             operation.security = Some(Vec::new());
         }
     }
+    say_which_bodies_may_be_absent(&mut document);
     document
+}
+
+/// A body that is absent is read as `{}`: it may be left out where nothing in it is required.
+fn say_which_bodies_may_be_absent(document: &mut utoipa::openapi::OpenApi) {
+    let schemas = document.components.as_ref().map(|all| &all.schemas);
+    let needed: HashSet<String> = schemas
+        .into_iter()
+        .flatten()
+        .filter(|(_, schema)| matches!(schema, RefOr::T(Schema::Object(object)) if !object.required.is_empty()))
+        .map(|(name, _)| format!("#/components/schemas/{name}"))
+        .collect();
+    for item in document.paths.paths.values_mut() {
+        let operations = [
+            &mut item.post,
+            &mut item.put,
+            &mut item.patch,
+            &mut item.delete,
+        ];
+        for operation in operations.into_iter().flatten() {
+            if let Some(RefOr::T(body)) = &mut operation.request_body
+                && let Some(RefOr::T(json)) = body.content.get("application/json")
+                && let Some(RefOr::Ref(schema)) = &json.schema
+                && !needed.contains(&schema.ref_location)
+            {
+                body.required = Some(Required::False);
+            }
+        }
+    }
 }
 
 fn operation<'a>(

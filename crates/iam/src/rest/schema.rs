@@ -8,6 +8,12 @@ use utoipa::ToSchema;
 #[expect(dead_code, reason = "only described, never built")]
 pub(crate) struct IdText(String);
 
+/// A revision as an answer's `ETag` said it, or `*`.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^(\\*|\"[0-9]{1,18}\")$", example = "\"42\"")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct EtagText(String);
+
 /// What people call it: 1 to 200 bytes, no control characters, not only spaces.
 #[derive(ToSchema)]
 #[schema(value_type = String, min_length = 1, max_length = 200, example = "Production")]
@@ -47,6 +53,7 @@ pub(crate) struct PatternText(String);
 /// When it counts: all that is said must hold.
 #[derive(ToSchema)]
 #[schema(as = Condition)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described, never built")]
 pub(crate) struct ConditionText {
     /// From this moment on.
@@ -60,19 +67,40 @@ pub(crate) struct ConditionText {
     window: Option<WindowText>,
     /// Only from these networks.
     #[schema(required = false, example = json!(["10.0.0.0/8"]))]
-    source_networks: Vec<String>,
+    source_networks: Vec<NetworkText>,
 }
+
+/// A network, `address/prefix`.
+#[derive(ToSchema)]
+#[schema(as = Network, value_type = String, pattern = "^[0-9a-fA-F:.]+/[0-9]{1,3}$", example = "10.0.0.0/8")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct NetworkText(String);
 
 /// Hours on some days of the week, in UTC. With `until` not after `from` they go on past midnight.
 #[derive(ToSchema)]
 #[schema(as = WeeklyWindow)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described, never built")]
 pub(crate) struct WindowText {
-    /// `mon` … `sun`; none: every day.
+    /// None: every day.
     #[schema(required = false, example = json!(["mon", "fri"]))]
-    days: Vec<String>,
-    #[schema(example = "08:00")]
+    days: Vec<DayText>,
+    #[schema(pattern = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", example = "08:00")]
     from: String,
-    #[schema(example = "18:00")]
+    #[schema(pattern = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", example = "18:00")]
     until: String,
+}
+
+/// A day of the week.
+#[derive(ToSchema)]
+#[schema(as = Day, rename_all = "lowercase")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) enum DayText {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
 }

@@ -17,9 +17,10 @@ use photon_server::{
 };
 use serde_json::Value;
 
-/// The routes that take a query, and those that take a body.
+/// The routes there are, those that take a query, and those that take a body.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
+    routes: HashSet<(Method, String)>,
     queries: HashSet<(Method, String)>,
     bodies: HashSet<(Method, String)>,
 }
@@ -42,8 +43,9 @@ impl Taken {
                     taken.queries.insert(route.clone());
                 }
                 if operation.get("requestBody").is_some() {
-                    taken.bodies.insert(route);
+                    taken.bodies.insert(route.clone());
                 }
+                taken.routes.insert(route);
             }
         }
         Ok(taken)
@@ -68,6 +70,10 @@ pub(crate) async fn refuse(
         method => method.clone(),
     };
     let route = (method, path.as_str().to_owned());
+    if !taken.routes.contains(&route) {
+        // A method that the path does not have: 405, whatever it comes with.
+        return next.run(request).await;
+    }
     if !taken.queries.contains(&route)
         && let Err(error) = no_query(&request)
     {
@@ -101,5 +107,7 @@ mod tests {
         assert!(!taken.queries.contains(&users(Method::POST)));
         assert!(taken.bodies.contains(&users(Method::POST)));
         assert!(!taken.bodies.contains(&users(Method::GET)));
+        assert!(taken.routes.contains(&users(Method::GET)));
+        assert!(!taken.routes.contains(&users(Method::DELETE)));
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     app::App,
     listing::Ask,
     rest::{
-        Envelope, Failure, IfMatch, Removed, Revised, removed,
+        Envelope, Failure, IfMatch, IfMatchHeader, Removed, Revised, removed,
         schema::{IdText, LabelText, PatternText},
     },
     text::Label,
@@ -24,7 +24,7 @@ use crate::{
 
 pub(crate) fn routes() -> Routes<Arc<App>> {
     Routes::new()
-        .post("/api/v1/roles", "iam.roles.create", create)
+        .create("/api/v1/roles", "iam.roles.create", create)
         .get("/api/v1/roles", "iam.roles.list", list)
         .get("/api/v1/roles/{id}", "iam.roles.get", get)
         .patch("/api/v1/roles/{id}", "iam.roles.update", update)
@@ -188,7 +188,7 @@ pub(crate) async fn get(
     patch, path = "/api/v1/roles/{id}", tag = "roles", operation_id = "update_role",
     params(
         ("id" = IdText, Path),
-        ("If-Match" = Option<String>, Header, description = "Only if it is at this revision, as `ETag` said it."),
+        IfMatchHeader,
     ),
     request_body = ChangeBody,
     responses((status = 200, body = Envelope<Answer>), Failure)
@@ -213,7 +213,7 @@ pub(crate) async fn update(
     delete, path = "/api/v1/roles/{id}", tag = "roles", operation_id = "delete_role",
     params(
         ("id" = IdText, Path),
-        ("If-Match" = Option<String>, Header, description = "Only if it is at this revision, as `ETag` said it."),
+        IfMatchHeader,
     ),
     responses((status = 200, body = Envelope<Removed>), Failure)
 )]

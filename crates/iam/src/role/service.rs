@@ -34,6 +34,15 @@ fn act(role: &Role) -> Act {
     Act::new("role", role.id.as_str(), home(role))
 }
 
+/// A role that is made, with what it allows.
+fn of_new(role: &Role) -> Act {
+    let nothing = Role {
+        permissions: Vec::new(),
+        ..role.clone()
+    };
+    act(role).changed(&nothing, role)
+}
+
 /// Makes a role.
 pub async fn create(app: &App, ctx: &Context, new: NewRole) -> Result<Versioned<Role>, Error> {
     let home = scope::home(new.org.as_ref());
@@ -65,7 +74,7 @@ async fn try_create(
     let mut transaction = app.store.transaction();
     scope::require_live(app, &mut transaction, home).await?;
     transaction.create(&roles, role.id.as_str(), role)?;
-    let revision = app.publish(ctx, transaction, act(role)).await;
+    let revision = app.publish_new(ctx, transaction, of_new(role)).await;
     Ok(Versioned::new(
         role.clone(),
         revision.map_err(Lost::to_create)?,
@@ -173,7 +182,8 @@ async fn try_update(
     }
     let mut transaction = app.store.transaction();
     transaction.replace(&app.records(), &role)?;
-    let revision = app.publish(ctx, transaction, act(&role.value)).await?;
+    let act = act(&role.value).changed(&before, &role.value);
+    let revision = app.publish(ctx, transaction, act).await?;
     Ok(Versioned::new(role.value, revision))
 }
 

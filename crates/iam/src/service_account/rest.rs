@@ -17,7 +17,7 @@ use crate::{
     app::App,
     listing::Ask,
     rest::{
-        Envelope, Failure, IfMatch, Removed, Revised, removed,
+        Envelope, Failure, IfMatch, IfMatchHeader, Removed, Revised, removed,
         schema::{IdText, LabelText},
     },
     text::Label,
@@ -26,7 +26,7 @@ use crate::{
 
 pub(crate) fn routes() -> Routes<Arc<App>> {
     Routes::new()
-        .post(
+        .create(
             "/api/v1/service-accounts",
             "iam.service_accounts.create",
             create,
@@ -200,7 +200,7 @@ pub(crate) async fn get(
     patch, path = "/api/v1/service-accounts/{id}", tag = "service-accounts", operation_id = "update_service_account",
     params(
         ("id" = IdText, Path),
-        ("If-Match" = Option<String>, Header, description = "Only if it is at this revision, as `ETag` said it."),
+        IfMatchHeader,
     ),
     request_body = ChangeBody,
     responses((status = 200, body = Envelope<Answer>), Failure)
@@ -225,7 +225,7 @@ pub(crate) async fn update(
     delete, path = "/api/v1/service-accounts/{id}", tag = "service-accounts", operation_id = "delete_service_account",
     params(
         ("id" = IdText, Path),
-        ("If-Match" = Option<String>, Header, description = "Only if it is at this revision, as `ETag` said it."),
+        IfMatchHeader,
     ),
     responses((status = 200, body = Envelope<Removed>), Failure)
 )]

@@ -71,7 +71,7 @@ async fn try_create(
     transaction.create(&app.records(), &key(account), account)?;
     let who = principal::service_account(&account.id);
     principal::begin(app, &mut transaction, &who, Some(home)).await?;
-    let revision = app.publish(ctx, transaction, act(account)).await;
+    let revision = app.publish_new(ctx, transaction, act(account)).await;
     Ok(Versioned::new(
         account.clone(),
         revision.map_err(Lost::to_create)?,
@@ -165,7 +165,7 @@ async fn try_update(
     account.value.updated_at = clock::now();
     let mut transaction = app.store.transaction();
     transaction.replace(&app.records(), &account)?;
-    let act = act(&account.value);
+    let act = act(&account.value).changed(&before, &account.value);
     let revision = if account.value.disabled == before.disabled {
         app.commit(ctx, transaction, act).await?
     } else {
@@ -232,12 +232,13 @@ async fn remove(app: &App, ctx: &Context, id: &Name) -> Result<i64, Error> {
 /// Disables one that is being deleted: from here on it can be given nothing.
 async fn try_close(app: &App, ctx: &Context, id: &Name) -> Result<Versioned<ServiceAccount>, Lost> {
     let mut account = read(app, id).await?;
+    let before = account.value.clone();
     account.value.disabled = true;
     let mut transaction = app.store.transaction();
     transaction.replace(&app.records(), &account)?;
     let who = principal::service_account(id);
     principal::set_disabled(app, &mut transaction, &who, true).await?;
-    let act = act(&account.value);
+    let act = act(&account.value).changed(&before, &account.value);
     let revision = app.publish(ctx, transaction, act).await?;
     Ok(Versioned::new(account.value, revision))
 }

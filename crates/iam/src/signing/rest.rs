@@ -6,9 +6,10 @@ use axum::extract::State;
 use jiff::Timestamp;
 use photon_auth::{Context, rest::Routes};
 use photon_authz::PublicKey;
+use photon_core::Name;
 use photon_server::{
     face::rfc3339,
-    rest::{Created, Data, Json, RestError, RestResult},
+    rest::{Created, Data, Json, Path, RestError, RestResult},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,7 +17,7 @@ use utoipa::ToSchema;
 use super::{KeyState, service};
 use crate::{
     app::App,
-    rest::{Envelope, Failure},
+    rest::{Envelope, Failure, schema::IdText},
 };
 
 /// A new key to be made.
@@ -24,7 +25,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct RotateBody {
     /// After how many seconds it is to sign; when absent, after those that are configured, so that everybody who keeps our
-    /// key set has asked for it again. 0 is for a key that was stolen.
+    /// key set has asked for it again. With 0 it signs at once: when one was stolen, which is then to be ended.
     #[serde(default)]
     signs_after_seconds: Option<u32>,
 }
@@ -97,15 +98,30 @@ pub(crate) async fn rotate(
     Ok(Created(made.into()))
 }
 
+/// Ends a key at once: whatever it signed is refused. Not one that signs, or is to sign next.
+#[utoipa::path(
+    delete, path = "/api/v1/signing-keys/{kid}", tag = "keys", operation_id = "end_signing_key",
+    params(("kid" = IdText, Path)),
+    responses((status = 200, body = Envelope<KeyView>), Failure)
+)]
+pub(crate) async fn end(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Path(kid): Path<Name>,
+) -> RestResult<KeyView> {
+    Ok(Data(service::end(&app, &ctx, &kid).await?.into()))
+}
+
 /// The routes of signing keys.
 #[must_use]
 pub fn routes(routes: Routes<Arc<App>>) -> Routes<Arc<App>> {
     routes
         .get("/api/v1/signing-keys", "iam.keys.list", list)
-        .post("/api/v1/signing-keys", "iam.keys.rotate", rotate)
+        .create("/api/v1/signing-keys", "iam.keys.rotate", rotate)
+        .delete("/api/v1/signing-keys/{kid}", "iam.keys.end", end)
 }
 
 /// These routes, for the document of all.
 #[derive(utoipa::OpenApi)]
-#[openapi(paths(list, rotate))]
+#[openapi(paths(list, rotate, end))]
 pub(crate) struct RestDoc;

@@ -8,6 +8,8 @@
 //! What other services know of a user is its [`PrincipalState`](photon_authz::PrincipalState), written together with it.
 //! A user belongs to an org, or to the system; that says who manages it, not what it may do.
 
+mod config;
+pub(crate) mod email;
 pub(crate) mod rest;
 pub mod service;
 
@@ -17,6 +19,8 @@ use photon_store::Record;
 use serde::{Deserialize, Serialize};
 
 use crate::text::{Email, Label};
+
+pub use config::UsersConfig;
 
 /// A user, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

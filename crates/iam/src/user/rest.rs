@@ -15,7 +15,7 @@ use crate::{
     app::App,
     listing::Ask,
     rest::{
-        Envelope, Failure, IfMatch, Removed, Revised, removed,
+        Envelope, Failure, IfMatch, IfMatchHeader, Removed, Revised, removed,
         schema::{IdText, LabelText},
     },
     text::{Email, Label},
@@ -24,7 +24,7 @@ use crate::{
 
 pub(crate) fn routes() -> Routes<Arc<App>> {
     Routes::new()
-        .post("/api/v1/users", "iam.users.create", create)
+        .create("/api/v1/users", "iam.users.create", create)
         .get("/api/v1/users", "iam.users.list", list)
         .get("/api/v1/users/{id}", "iam.users.get", get)
         .patch("/api/v1/users/{id}", "iam.users.update", update)
@@ -207,7 +207,7 @@ pub(crate) async fn get(
     patch, path = "/api/v1/users/{id}", tag = "users", operation_id = "update_user",
     params(
         ("id" = IdText, Path),
-        ("If-Match" = Option<String>, Header, description = "Only if it is at this revision, as `ETag` said it."),
+        IfMatchHeader,
     ),
     request_body = ChangeBody,
     responses((status = 200, body = Envelope<Answer>), Failure)
@@ -233,7 +233,7 @@ pub(crate) async fn update(
     delete, path = "/api/v1/users/{id}", tag = "users", operation_id = "delete_user",
     params(
         ("id" = IdText, Path),
-        ("If-Match" = Option<String>, Header, description = "Only if it is at this revision, as `ETag` said it."),
+        IfMatchHeader,
     ),
     responses((status = 200, body = Envelope<Removed>), Failure)
 )]

@@ -5,7 +5,7 @@ use photon_authz::{Policies, PrincipalRef, Scope};
 use photon_core::{Error, Name};
 use photon_store::Stored;
 
-use super::{NewUser, User, UserChange, UserFilter};
+use super::{NewUser, User, UserChange, UserFilter, email};
 use crate::{
     app::App,
     audit::Act,
@@ -61,9 +61,10 @@ async fn try_create(
     let mut transaction = app.store.transaction();
     scope::require_live(app, &mut transaction, home).await?;
     transaction.create(&users, user.id.as_str(), user)?;
+    email::claim(app, &mut transaction, user).await?;
     let at_home = user.org.as_ref().map(|_| home.clone());
     principal::begin(app, &mut transaction, &principal::user(&user.id), at_home).await?;
-    let revision = app.publish(ctx, transaction, act(user)).await;
+    let revision = app.publish_new(ctx, transaction, act(user)).await;
     Ok(Versioned::new(
         user.clone(),
         revision.map_err(Lost::to_create)?,
@@ -188,9 +189,13 @@ async fn try_update(
     user.value.updated_at = clock::now();
     let mut transaction = app.store.transaction();
     transaction.replace(&app.records(), &user)?;
-    let act = act(&user.value);
-    let revision = if user.value.disabled == before.disabled {
-        app.commit(ctx, transaction, act).await?
+    email::exchange(app, &mut transaction, &before, &user.value).await?;
+    if user.value.disabled && !before.disabled {
+        refuse_itself(ctx, id)?;
+    }
+    let act = act(&user.value).changed(&before, &user.value);
+    let done = if user.value.disabled == before.disabled {
+        app.commit(ctx, transaction, act).await
     } else {
         let who = principal::user(id);
         if !user.value.disabled {
@@ -198,8 +203,10 @@ async fn try_update(
             escalation::must_hold_all_of(app, ctx, &who, None)?;
         }
         principal::set_disabled(app, &mut transaction, &who, user.value.disabled).await?;
-        app.publish(ctx, transaction, act).await?
+        app.publish(ctx, transaction, act).await
     };
+    // Somebody else may have taken the address just now.
+    let revision = done.map_err(Lost::to_create)?;
     Ok(Versioned::new(user.value, revision))
 }
 
@@ -217,6 +224,16 @@ pub async fn delete(
     contended(ctx, || try_delete(app, ctx, id)).await
 }
 
+/// Nobody disables or deletes itself: what is to be done after that it could not do any more, and the last admin would lock
+/// everybody out.
+fn refuse_itself(ctx: &Context, id: &Name) -> Result<(), Error> {
+    if ctx.caller.is(&principal::user(id)) {
+        let message = format!("{} cannot disable or delete itself", named(id));
+        return Err(Error::failed_precondition(message));
+    }
+    Ok(())
+}
+
 /// Disables a user that is being deleted: from here on it can be given nothing.
 async fn try_close(
     app: &App,
@@ -227,11 +244,14 @@ async fn try_close(
 ) -> Result<Versioned<User>, Lost> {
     let mut user = find(app, ctx, id).await?;
     expect(&user, expected)?;
+    refuse_itself(ctx, id)?;
+    let before = user.value.clone();
     user.value.disabled = true;
     let mut transaction = app.store.transaction();
     transaction.replace(&app.records(), &user)?;
     principal::set_disabled(app, &mut transaction, who, true).await?;
-    let revision = app.publish(ctx, transaction, act(&user.value)).await?;
+    let act = act(&user.value).changed(&before, &user.value);
+    let revision = app.publish(ctx, transaction, act).await?;
     Ok(Versioned::new(user.value, revision))
 }
 
@@ -242,5 +262,6 @@ async fn try_delete(app: &App, ctx: &Context, id: &Name) -> Result<i64, Lost> {
     }
     let mut transaction = app.store.transaction();
     transaction.delete(&app.records(), &user)?;
+    email::release(app, &mut transaction, &user.value).await?;
     Ok(app.commit(ctx, transaction, act(&user.value)).await?)
 }

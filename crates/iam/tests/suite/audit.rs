@@ -113,6 +113,12 @@ async fn every_change_leaves_one_record_and_nothing_else_does() {
         assert_eq!(action(record), "iam.users.delete");
         assert_eq!(record["request_id"], gone["meta"]["request_id"]);
     }
+    // What it changed, and what only comes along is not said.
+    let changed = |record: &Value| record["details"]["changed"].clone();
+    let renamed = json!({"name": {"from": "A user", "to": "Alice"}});
+    assert_eq!(changed(&first[1]), renamed);
+    let disabled = json!({"disabled": {"from": false, "to": true}});
+    assert_eq!(changed(&deletion[0]), disabled);
     let record = &records[0];
     assert_eq!(record["actor"], "dev-operator");
     assert_eq!(record["source"], "127.0.0.1");
@@ -132,6 +138,57 @@ async fn every_change_leaves_one_record_and_nothing_else_does() {
     let record = rest.records_of("carol").await.remove(0);
     assert_eq!(record["actor"], "user:bob");
     assert!(record["token_id"].is_string(), "{record}");
+    iam.stop().await;
+}
+
+/// Who gained or lost what is in the record itself, not only that something changed.
+#[tokio::test]
+async fn memberships_and_permissions_are_told() {
+    let iam = Box::pin(in_process_iam()).await.unwrap();
+    let rest = Rest::of(iam.rest_url());
+    rest.make_user("alice").await;
+    let (status, group) = rest
+        .post(
+            "/api/v1/groups",
+            json!({"id": "ops", "members": ["user:alice"]}),
+        )
+        .await;
+    assert_eq!(status, StatusCode::CREATED, "{group}");
+    rest.make_user("bob").await;
+    for (method, member) in [(Method::PUT, "user/bob"), (Method::DELETE, "user/alice")] {
+        let path = format!("/api/v1/groups/ops/members/{member}");
+        let (status, answer) = rest.call(method, &path, None).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+    let role = json!({"id": "looker", "permissions": ["a.b.get"]});
+    let (status, answer) = rest.post("/api/v1/roles", role).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    let more = json!({"permissions": ["a.b.get", "a.b.list"]});
+    let (status, answer) = rest
+        .call(Method::PATCH, "/api/v1/roles/looker", Some(more))
+        .await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+
+    let details = |records: Vec<Value>| -> Vec<Value> {
+        let details = records.iter().map(|record| record["details"].clone());
+        details.collect()
+    };
+    let of_lists = |added: Value| json!({"added": added, "removed": []});
+    assert_eq!(
+        details(rest.records_of("ops").await),
+        [
+            json!({"changed": {"members": of_lists(json!(["user:alice"]))}}),
+            json!({"added": "user:bob"}),
+            json!({"removed": "user:alice"}),
+        ]
+    );
+    assert_eq!(
+        details(rest.records_of("looker").await),
+        [
+            json!({"changed": {"permissions": of_lists(json!(["a.b.get"]))}}),
+            json!({"changed": {"permissions": of_lists(json!(["a.b.list"]))}}),
+        ]
+    );
     iam.stop().await;
 }
 

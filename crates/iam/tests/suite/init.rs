@@ -6,7 +6,7 @@ use iam::init;
 use photon_server::Mode;
 use serde_json::json;
 
-use crate::house::House;
+use crate::house::{House, password_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_done_once() {
@@ -64,10 +64,15 @@ async fn the_admin_can_be_let_in_again() {
     let house = House::enforce().await;
     let store = house.store().await;
     let admin = house.admin().await;
-    // Locked out: disabled, and the key is gone.
+    // Locked out, by another admin: nobody disables itself.
+    house.furnish(&admin, "second", "", "shop").await;
+    house.bind(&admin, "user:second", "admin", "system").await;
+    let password = password_of("second");
+    let proof = ("password", password.as_str());
+    let second = house.token("second", "system", proof).await;
     let body = json!({"disabled": true});
     house
-        .call(reqwest::Method::PATCH, "/api/v1/users/admin", &admin, body)
+        .call(reqwest::Method::PATCH, "/api/v1/users/admin", &second, body)
         .await
         .data(200);
     let ask = |key: &str| json!({"principal_id": "admin", "scope_id": "system", "api_key": key});

@@ -9,7 +9,7 @@ use crate::local::Caller;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn over(endpoint: &str) -> Running {
+pub(crate) async fn over(endpoint: &str) -> Running {
     over_with(endpoint, Config::default()).await
 }
 

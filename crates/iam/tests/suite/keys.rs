@@ -7,6 +7,7 @@ use iam::{Sockets, start};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use photon_server::Mode;
 use photon_testkit::poll::eventually_true;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::house::{Answer, House};
@@ -110,6 +111,21 @@ async fn a_rotation_lets_old_tokens_live() {
         .unwrap();
     assert_eq!(before["state"], "verifying");
     assert!(before["not_after"].is_string());
+    // One that was stolen is ended: what it signed counts no more, and the one that signs cannot be ended.
+    let end = format!("{path}/{}", kid(&admin));
+    let ended = house.call(Method::DELETE, &end, &newer, Value::Null).await;
+    assert_eq!(ended.data(200)["state"], "retired");
+    let refused = house.get("/api/v1/whoami", &admin).await;
+    assert_eq!(refused.error(401), "UNAUTHENTICATED");
+    assert!(key_set(&house).await.find(&kid(&admin)).is_none());
+    let end = format!("{path}/{}", kid(&newer));
+    let refused = house.call(Method::DELETE, &end, &newer, Value::Null).await;
+    assert_eq!(refused.error(409), "FAILED_PRECONDITION");
+    house.get("/api/v1/whoami", &newer).await.data(200);
+    let missing = house
+        .call(Method::DELETE, &format!("{path}/none"), &newer, Value::Null)
+        .await;
+    assert_eq!(missing.error(404), "NOT_FOUND");
     // Who asked is written down.
     let stored = house.everything_stored().await;
     let recorded = stored.iter().any(|(key, value)| {

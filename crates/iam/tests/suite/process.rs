@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
+use photon_store::{Options, PageRequest, Store, registry};
 use photon_testkit::{
     in_process::in_process_chainfire,
     poll::eventually,
     ports,
     process::{Process, Spec},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::local::Caller;
@@ -166,6 +167,132 @@ async fn what_was_confirmed_survives_kill_9() {
         "{} of {}: {lost:?}",
         lost.len(),
         confirmed.len()
+    );
+    drop(process);
+    chainfire.stop().await;
+}
+
+/// The registry shows a process while it lives: killed, until its lease ends; stopped, until it has stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_registry_shows_it_while_it_lives() {
+    let mut chainfire = Box::pin(in_process_chainfire()).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let [rest, grpc] = ports::free::<2>().unwrap();
+    let text = format!(
+        "[store]\nendpoints = [\"{}\"]\n[rest]\naddress = \"127.0.0.1:{rest}\"\n[grpc]\naddress = \"127.0.0.1:{grpc}\"\n",
+        chainfire.endpoint()
+    );
+    let config = PathBuf::from(file(&dir, &text));
+    let log = dir.path().join("iam.log");
+    let store = Store::connect(Options::new([chainfire.endpoint()]))
+        .await
+        .unwrap();
+    let all = store.collection::<registry::Process>();
+    let listed = async || {
+        let page = all.list(&PageRequest::default()).await.unwrap();
+        let processes = page.items.into_iter().map(|stored| stored.value);
+        processes.collect::<Vec<_>>()
+    };
+    let appears = async || {
+        eventually("it is listed", PATIENCE, || async { listed().await.pop() })
+            .await
+            .unwrap()
+    };
+    let mut process = start(&config, &log);
+    let first = appears().await;
+    assert_eq!(
+        (first.service.as_str(), first.version.as_str()),
+        ("iam", env!("CARGO_PKG_VERSION"))
+    );
+    assert_eq!(first.addresses["rest"], format!("http://127.0.0.1:{rest}"));
+    assert_eq!(first.addresses["grpc"], format!("http://127.0.0.1:{grpc}"));
+    process.kill().unwrap();
+    eventually("the killed one is gone", PATIENCE, || async {
+        listed().await.is_empty().then_some(())
+    })
+    .await
+    .unwrap();
+
+    let mut process = start(&config, &log);
+    assert_ne!(appears().await.instance, first.instance);
+    let ended = process.terminate(PATIENCE).await.unwrap();
+    assert!(ended.success(), "{}", process.log_tail());
+    assert_eq!(listed().await, []);
+    chainfire.stop().await;
+}
+
+/// Users that nothing makes unique are made while the process is killed, and every request is sent again with its key: of
+/// each there is one, and who was answered once is answered the same again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_create_sent_again_after_kill_9_is_done_once() {
+    let mut chainfire = Box::pin(in_process_chainfire()).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let [rest, grpc] = ports::free::<2>().unwrap();
+    let text = format!(
+        "[store]\nendpoints = [\"{}\"]\n[rest]\naddress = \"127.0.0.1:{rest}\"\n[grpc]\naddress = \"127.0.0.1:{grpc}\"\n",
+        chainfire.endpoint()
+    );
+    let config = PathBuf::from(file(&dir, &text));
+    let log = dir.path().join("iam.log");
+    let caller = Caller::at(&format!("http://127.0.0.1:{rest}"));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let send = async |key: String| {
+        let asked = client.post(format!("http://127.0.0.1:{rest}/api/v1/users"));
+        let asked = asked
+            .header("idempotency-key", &key)
+            .json(&json!({ "name": key }));
+        let answer = asked.send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.json::<Value>().await.ok()?))
+    };
+    let mut process = start(&config, &log);
+    serves(&caller, &process).await;
+    let send = &send;
+    let writers = (0..4).map(|writer| async move {
+        let mut sent = Vec::new();
+        for n in 0.. {
+            let key = format!("{writer}-{n}");
+            let answer = send(key.clone()).await;
+            let gone = answer.is_none();
+            sent.push((key, answer));
+            if gone {
+                break;
+            }
+        }
+        sent
+    });
+    let killing = async {
+        eventually("some users are made", PATIENCE, || async {
+            let users = caller.get("/api/v1/users").await;
+            (users.ids("users").len() > 30).then_some(())
+        })
+        .await
+        .unwrap();
+        process.kill().unwrap();
+    };
+    let (sent, ()) = tokio::join!(futures::future::join_all(writers), killing);
+    let process = start(&config, &log);
+    serves(&caller, &process).await;
+    let sent: Vec<_> = sent.into_iter().flatten().collect();
+    for (key, first) in &sent {
+        let (status, again) = send(key.clone()).await.unwrap();
+        match first {
+            Some((_, first)) => {
+                assert_eq!((status, &again["data"]), (201, &first["data"]), "{key}");
+            }
+            // It may have been made, and nobody was told.
+            None if status == 409 => {
+                let made = &again["error"]["details"]["resource"];
+                let id = made["id"].as_str().unwrap();
+                let user = caller.get(&format!("/api/v1/users/{id}")).await;
+                assert_eq!(user.data()["name"], key.as_str());
+            }
+            None => assert_eq!(status, 201, "{key}: {again}"),
+        }
+    }
+    assert_eq!(
+        caller.get("/api/v1/users").await.ids("users").len(),
+        sent.len()
     );
     drop(process);
     chainfire.stop().await;

@@ -15,12 +15,12 @@ use crate::{house::House, oauth};
 const PREPARED_WITHIN: Duration = Duration::from_secs(300);
 const PROVED_WITHIN: Duration = Duration::from_secs(120);
 
-fn scripts() -> PathBuf {
+pub(crate) fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proof")
 }
 
 /// The interpreter of an environment below the build directory.
-async fn python() -> PathBuf {
+pub(crate) async fn python() -> PathBuf {
     // <target>/<profile>/iam
     let target = Path::new(env!("CARGO_BIN_EXE_iam"))
         .ancestors()
@@ -35,23 +35,30 @@ async fn python() -> PathBuf {
     environment.join("bin/python")
 }
 
-async fn run(command: &mut Command, within: Duration) {
+/// Runs a proof to its end and shows what it says.
+pub(crate) async fn run(command: &mut Command, within: Duration) {
     let running = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(within, running)
         .await
         .unwrap_or_else(|_| panic!("not done within {within:?}"))
         .unwrap();
-    assert!(
-        output.status.success(),
+    let said = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+    assert!(output.status.success(), "{said}");
+    eprintln!("{said}");
 }
 
 /// An IAM whose discovery documents lead to itself.
 async fn house() -> House {
-    let mut house = House::of(Mode::Enforce, |_| {}).await;
+    house_of(|_| {}).await
+}
+
+/// The same with other settings.
+pub(crate) async fn house_of(change: impl FnOnce(&mut iam::Config)) -> House {
+    let mut house = House::of(Mode::Enforce, change).await;
     let address = house.running.as_ref().unwrap().rest_address();
     house.stop().await;
     house.config.rest.address = address;

@@ -601,3 +601,17 @@ async fn nobody_learns_by_credentials_or_tokens_who_there_is() {
     );
     iam.stop().await;
 }
+
+/// What is left to do after it could not be done any more, and the last admin would lock everybody out.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_disables_or_deletes_itself() {
+    let iam = Box::pin(enforcing_iam()).await.unwrap();
+    let admin = Caller::admin(&iam).await;
+    let path = "/api/v1/users/admin";
+    let disable = admin.patch(path, json!({ "disabled": true })).await;
+    assert_eq!(disable.error().1, "FAILED_PRECONDITION");
+    let delete = admin.delete(path).await;
+    assert_eq!(delete.error().1, "FAILED_PRECONDITION");
+    assert_eq!(admin.get(path).await.data()["disabled"], false);
+    iam.stop().await;
+}

@@ -7,6 +7,7 @@ mod absence;
 mod callers;
 mod decisions;
 mod forged;
+mod idempotency;
 mod revocation;
 mod service;
 mod sweeping;

@@ -64,6 +64,17 @@ impl FieldError {
         self
     }
 
+    /// A text without a type, as in a query, that is not the number or truth value it should be.
+    pub(crate) fn not_parsed(text: &str, expected: &dyn Expected) -> Self {
+        let wanted = wanted(expected, Problem::Type);
+        let found = found(&Unexpected::Str(text));
+        Self::at(
+            None,
+            Problem::Type,
+            format!("must be {wanted}, not {found}"),
+        )
+    }
+
     /// A key that nobody reads; the key is added by the map that holds it.
     pub(crate) fn ignored() -> Self {
         Self::at(None, Problem::Unknown, "is not a known field".to_owned())
@@ -118,14 +129,23 @@ impl de::Error for FieldError {
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let wanted = wanted(expected, Problem::Type);
+        let found = match unexpected {
+            // What is in a field of another type may be meant for the next one, a password say: it is not shown.
+            Unexpected::Str(_) | Unexpected::Char(_) => "a string".to_owned(),
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_)
+                if !["integer", "number"]
+                    .iter()
+                    .any(|word| wanted.contains(word)) =>
+            {
+                "a number".to_owned()
+            }
+            shown => found(&shown),
+        };
         Self::at(
             None,
             Problem::Type,
-            format!(
-                "must be {}, not {}",
-                wanted(expected, Problem::Type),
-                found(&unexpected)
-            ),
+            format!("must be {wanted}, not {found}"),
         )
     }
 

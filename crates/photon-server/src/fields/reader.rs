@@ -36,7 +36,7 @@ macro_rules! from_text {
             match &self.tree {
                 Tree::Untyped(text) => match text.parse::<$type>() {
                     Ok(value) => visitor.$visit(value),
-                    Err(_) => Err(FieldError::invalid_type(Unexpected::Str(text), &$expected)),
+                    Err(_) => Err(FieldError::not_parsed(text, &$expected)),
                 },
                 _ => self.deserialize_any(visitor),
             }
@@ -417,17 +417,14 @@ mod tests {
             (r#"{"name":["a"]}"#, "name must be a string, not an array"),
             (r#"{"name":null}"#, "name must be a string, not null"),
             (r#"{"name":true}"#, "name must be a string, not true"),
-            (
-                r#"{"name":1.5}"#,
-                "name must be a string, not the number 1.5",
-            ),
+            (r#"{"name":1.5}"#, "name must be a string, not a number"),
             (
                 r#"{"name":"a","ports":{}}"#,
                 "ports must be an array, not an object",
             ),
             (
                 r#"{"name":"a","ports":[7]}"#,
-                "ports[0] must be an object, not the number 7",
+                "ports[0] must be an object, not a number",
             ),
             (
                 r#"{"name":"a","ports":[[7]]}"#,
@@ -435,7 +432,11 @@ mod tests {
             ),
             (
                 r#"{"name":"a","ports":[{"number":"x"}]}"#,
-                r#"ports[0].number must be an integer, not the string "x""#,
+                "ports[0].number must be an integer, not a string",
+            ),
+            (
+                r#"{"name":"a","ports":[{"number":1.5}]}"#,
+                "ports[0].number must be an integer, not the number 1.5",
             ),
             (
                 r#"{"name":"a","ports":[{"number":70000}]}"#,
@@ -443,7 +444,7 @@ mod tests {
             ),
             (
                 r#"{"name":"a","kind":7}"#,
-                "kind must be one of plain, sized, not the number 7",
+                "kind must be one of plain, sized, not a number",
             ),
             (
                 r#"{"name":"a","kind":{}}"#,
@@ -458,7 +459,8 @@ mod tests {
                 "kind must be an object, not a string",
             ),
             (r"[]", "must be an object, not an array"),
-            (r"7", "must be an object, not the number 7"),
+            (r"7", "must be an object, not a number"),
+            (r#""phk_secret""#, "must be an object, not a string"),
         ] {
             let (_, _, text) = strict(json, Unknown::AsDeclared).unwrap_err();
             assert_eq!(text, said, "{json}");

@@ -1,6 +1,9 @@
 //! JSON bodies.
 
-use axum::extract::{FromRequest, Request};
+use axum::{
+    body::Body,
+    extract::{FromRequest, Request},
+};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError};
 use photon_core::{Code, Error};
@@ -20,7 +23,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = RestError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, RestError> {
-        let body = collect(request).await?;
+        let body = whole_body(request.into_body()).await?;
         let body = if body.is_empty() {
             b"{}"
         } else {
@@ -30,9 +33,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// The whole body. Its length is limited by the door.
-async fn collect(request: Request) -> Result<Bytes, Error> {
-    match request.into_body().collect().await {
+/// The whole body of a request. Its length is limited by the door.
+///
+/// # Errors
+/// 413, and 400 for one that ends early.
+pub async fn whole_body(body: Body) -> Result<Bytes, Error> {
+    match body.collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if is_length_limit(&error) => Err(Error::new(
             Code::PAYLOAD_TOO_LARGE,

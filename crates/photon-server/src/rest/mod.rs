@@ -25,7 +25,7 @@ use photon_core::{Code, Error};
 use serde::Serialize;
 
 pub use escapes::unescape;
-pub use json::{Json, from_json};
+pub use json::{Json, from_json, whole_body};
 pub use nothing::{Nothing, refuse_body};
 pub use path::Path;
 pub use query::{Query, from_query, refuse_query};
@@ -75,6 +75,11 @@ pub fn data_with_status<T: Serialize>(status: StatusCode, value: &T) -> Response
         Ok(json) => Outcome::Data(json.into()).respond(status),
         Err(error) => RestError(Error::internal(error)).into_response(),
     }
+}
+
+/// An answer with any status and content that is JSON already.
+pub fn json_with_status(status: StatusCode, json: Bytes) -> Response {
+    Outcome::Data(json).respond(status)
 }
 
 impl<T: Serialize> IntoResponse for Data<T> {

@@ -59,6 +59,16 @@ async fn audits() {
 }
 
 #[tokio::test]
+async fn idempotency() {
+    conformance::idempotency(&mut Etcd::start().await).await;
+}
+
+#[tokio::test]
+async fn registry() {
+    conformance::registry(&mut Etcd::start().await).await;
+}
+
+#[tokio::test]
 async fn versions() {
     conformance::versions(&mut Etcd::start().await).await;
 }

@@ -654,9 +654,14 @@ pub(crate) enum Key {
     List,
     /// Make a new one; the one before goes on verifying.
     Rotate {
-        /// Seconds until it signs; without it, as IAM is configured. 0 is for a key that was stolen.
+        /// Seconds until it signs; without it, as IAM is configured. When a key was stolen: 0, and then end that one.
         #[arg(long, value_name = "SECONDS")]
         signs_after: Option<u32>,
+    },
+    /// End one at once: whatever it signed is refused. Not the one that signs, or is to sign next.
+    End {
+        /// Its id, as `key list` shows it.
+        kid: String,
     },
 }
 

@@ -470,6 +470,10 @@ pub(crate) async fn key(session: &Session, format: Format, command: Key) -> Done
             let path = ["api", "v1", KEY.path];
             on.show(Call::post(&path, body.into())).await
         }
+        Key::End { kid } => {
+            let path = ["api", "v1", KEY.path, &kid];
+            on.show(Call::new(Method::DELETE, &path)).await
+        }
     }
 }
 

@@ -173,6 +173,11 @@ async fn rows(
                 return Err(Failure::other(anyhow::anyhow!(missing)));
             }
         }
+        // What cannot be read is not silently left out.
+        for unreadable in answer["unreadable"].as_array().into_iter().flatten() {
+            let said = |name: &str| unreadable[name].as_str().unwrap_or_default().to_owned();
+            eprintln!("{} cannot be read: {}", said("key"), said("reason"));
+        }
         token = answer["next_page_token"].as_str().map(str::to_owned);
         if !whole || token.is_none() {
             return Ok((rows, token));

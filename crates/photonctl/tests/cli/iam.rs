@@ -397,3 +397,39 @@ async fn completions_know_every_command() {
         }
     }
 }
+
+#[tokio::test]
+async fn services_are_listed() {
+    let mut iam = Box::pin(in_process_iam()).await.unwrap();
+    let endpoint = iam.chainfire().endpoint();
+    let ctl = async |line: &str| {
+        let mut arguments: Vec<&str> = line.split(' ').collect();
+        arguments.extend(["--endpoints", &endpoint]);
+        crate::photonctl(&arguments).await
+    };
+    // It says so itself, just after it has begun to serve.
+    let listed = photon_testkit::eventually("it is listed", Duration::from_secs(60), || async {
+        let listed = document(&ctl("services -o json").await);
+        (listed["items"] != json!([])).then_some(listed)
+    });
+    let listed = listed.await.unwrap();
+    let item = &listed["items"][0];
+    assert_eq!(
+        (&item["service"], &item["addresses"]["rest"]),
+        (&json!("iam"), &json!(iam.rest_url()))
+    );
+    let table = text(&ctl("services iam").await);
+    assert!(table.starts_with("SERVICE"), "{table}");
+    assert!(
+        table.contains(item["instance"].as_str().unwrap()),
+        "{table}"
+    );
+    assert!(table.contains(&iam.grpc_url()), "{table}");
+    assert_eq!(
+        document(&ctl("services prismnet --json").await)["items"],
+        json!([])
+    );
+    iam.chainfire().stop().await;
+    assert_eq!(ctl("services --timeout 2").await.status.code(), Some(4));
+    iam.stop().await;
+}

@@ -1,14 +1,14 @@
 //! The servers that are compared: started for a measure, with their data on the same disk, killed after it.
 
 mod cluster;
-mod http;
+pub(crate) mod http;
 mod process;
 mod scrape;
 mod single;
 
 pub(crate) use cluster::Cluster;
-pub(crate) use process::Usage;
-pub(crate) use single::Single;
+pub(crate) use process::{Process, Usage};
+pub(crate) use single::{Addresses, Single};
 
 use std::path::PathBuf;
 
