@@ -1,5 +1,7 @@
 //! What is left after a crash, and what a snapshot carries.
 
+use std::{io, path::Path};
+
 use bytes::Bytes;
 use chainfire_engine::Engine;
 use photon_proto::photon::chainfire::command::v1::Reply;
@@ -97,17 +99,34 @@ fn replaying_everything_over_and_over_gives_the_same_state() {
     }
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
+/// Copies a directory whose owner is still at work: RocksDB removes what a flush has made superfluous a moment later, and a
+/// copy that missed such a file is begun again.
+fn copy(from: &Path, to: &Path) {
+    for _ in 0..100 {
+        std::fs::create_dir_all(to).unwrap();
+        match try_copy(from, to) {
+            Ok(()) => return,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::remove_dir_all(to).unwrap();
+            }
+            Err(error) => panic!("{error}"),
         }
     }
+    panic!("files keep vanishing from {}", from.display());
+}
+
+fn try_copy(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            std::fs::create_dir_all(&target)?;
+            try_copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 #[test]
