@@ -17,7 +17,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ];
     compile(root, &files, "descriptors.bin")?;
     // A set of its own: what a service reflects, and what it has to know a permission for, is its own methods only.
-    compile(root, &["photon/iam/v1/iam.proto"], "iam-descriptors.bin")
+    compile(root, &["photon/iam/v1/iam.proto"], "iam-descriptors.bin")?;
+    compile(
+        root,
+        &["photon/credit/v1/credit.proto"],
+        "credit-descriptors.bin",
+    )
 }
 
 fn compile(

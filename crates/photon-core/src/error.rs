@@ -84,6 +84,58 @@ impl Code {
     /// A quota (disk, credit, count) is used up.
     pub const RESOURCE_EXHAUSTED: Self = code("RESOURCE_EXHAUSTED", 507, 8);
 
+    // CreditService: docs/credit.md says when.
+    /// The project has no wallet, and its org requires one.
+    pub const WALLET_NOT_FOUND: Self = code("WALLET_NOT_FOUND", 409, 9);
+    /// The project has a wallet already.
+    pub const WALLET_EXISTS: Self = code("WALLET_EXISTS", 409, 6);
+    /// Nothing new may be held or charged.
+    pub const WALLET_SUSPENDED: Self = code("WALLET_SUSPENDED", 409, 9);
+    /// The wallet may not be used any more.
+    pub const WALLET_CLOSED: Self = code("WALLET_CLOSED", 409, 9);
+    /// A wallet with open reservations is not closed.
+    pub const WALLET_HAS_RESERVATIONS: Self = code("WALLET_HAS_RESERVATIONS", 409, 9);
+    /// A wallet with credit or debts is not closed.
+    pub const WALLET_NOT_EMPTY: Self = code("WALLET_NOT_EMPTY", 409, 9);
+    /// A lower overdraft than is used.
+    pub const OVERDRAFT_IN_USE: Self = code("OVERDRAFT_IN_USE", 409, 9);
+    /// There is not enough credit; details say what is missing.
+    pub const INSUFFICIENT_CREDIT: Self = code("INSUFFICIENT_CREDIT", 409, 9);
+    /// A balance would be larger than it may be.
+    pub const BALANCE_OUT_OF_RANGE: Self = code("BALANCE_OUT_OF_RANGE", 409, 11);
+    /// No reservation of the caller's.
+    pub const RESERVATION_NOT_FOUND: Self = code("RESERVATION_NOT_FOUND", 404, 5);
+    /// The reservation was committed.
+    pub const RESERVATION_COMMITTED: Self = code("RESERVATION_COMMITTED", 409, 9);
+    /// The reservation was released.
+    pub const RESERVATION_RELEASED: Self = code("RESERVATION_RELEASED", 409, 9);
+    /// The reservation's time is over.
+    pub const RESERVATION_EXPIRED: Self = code("RESERVATION_EXPIRED", 409, 9);
+    /// More than the reservation holds.
+    pub const EXCEEDS_RESERVATION: Self = code("EXCEEDS_RESERVATION", 409, 9);
+    /// A project may only have so many open reservations.
+    pub const TOO_MANY_RESERVATIONS: Self = code("TOO_MANY_RESERVATIONS", 409, 8);
+    /// A quota does not allow it; details name each kind that lacks.
+    pub const QUOTA_EXCEEDED: Self = code("QUOTA_EXCEEDED", 409, 8);
+    /// The resource uses no units.
+    pub const CLAIM_NOT_FOUND: Self = code("CLAIM_NOT_FOUND", 404, 5);
+    /// The resource uses fewer units.
+    pub const CLAIM_TOO_SMALL: Self = code("CLAIM_TOO_SMALL", 409, 9);
+    /// More than the charge took.
+    pub const REFUND_EXCEEDS_CHARGE: Self = code("REFUND_EXCEEDS_CHARGE", 409, 9);
+    /// The charge is too old to be refunded.
+    pub const REFUND_TOO_LATE: Self = code("REFUND_TOO_LATE", 409, 9);
+    /// Part of the usage was counted before, and part was not.
+    pub const USAGE_OVERLAPS: Self = code("USAGE_OVERLAPS", 409, 6);
+    /// The usage is too long ago to be counted.
+    pub const USAGE_TOO_OLD: Self = code("USAGE_TOO_OLD", 400, 11);
+    /// The usage of the resource has too many gaps.
+    pub const USAGE_TOO_SCATTERED: Self = code("USAGE_TOO_SCATTERED", 409, 8);
+    /// No price is effective then.
+    pub const PRICE_NOT_FOUND: Self = code("PRICE_NOT_FOUND", 409, 9);
+    /// Another price is published for that second.
+    pub const PRICE_FIXED: Self = code("PRICE_FIXED", 409, 6);
+
     /// Every row.
     pub const ALL: &'static [Self] = &[
         Self::VALIDATION_ERROR,
@@ -108,6 +160,31 @@ impl Code {
         Self::OVERLOADED,
         Self::DEADLINE_EXCEEDED,
         Self::RESOURCE_EXHAUSTED,
+        Self::WALLET_NOT_FOUND,
+        Self::WALLET_EXISTS,
+        Self::WALLET_SUSPENDED,
+        Self::WALLET_CLOSED,
+        Self::WALLET_HAS_RESERVATIONS,
+        Self::WALLET_NOT_EMPTY,
+        Self::OVERDRAFT_IN_USE,
+        Self::INSUFFICIENT_CREDIT,
+        Self::BALANCE_OUT_OF_RANGE,
+        Self::RESERVATION_NOT_FOUND,
+        Self::RESERVATION_COMMITTED,
+        Self::RESERVATION_RELEASED,
+        Self::RESERVATION_EXPIRED,
+        Self::EXCEEDS_RESERVATION,
+        Self::TOO_MANY_RESERVATIONS,
+        Self::QUOTA_EXCEEDED,
+        Self::CLAIM_NOT_FOUND,
+        Self::CLAIM_TOO_SMALL,
+        Self::REFUND_EXCEEDS_CHARGE,
+        Self::REFUND_TOO_LATE,
+        Self::USAGE_OVERLAPS,
+        Self::USAGE_TOO_OLD,
+        Self::USAGE_TOO_SCATTERED,
+        Self::PRICE_NOT_FOUND,
+        Self::PRICE_FIXED,
     ];
 
     /// The row of that name.

@@ -44,6 +44,13 @@ pub mod photon {
             }
         }
     }
+    /// CreditService, what projects pay from.
+    pub mod credit {
+        /// Version 1.
+        pub mod v1 {
+            tonic::include_proto!("photon.credit.v1");
+        }
+    }
     /// IAM, who someone is and what they may do.
     pub mod iam {
         /// Version 1.
@@ -66,3 +73,7 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 /// Descriptors of IAM's interface.
 pub const IAM_FILE_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/iam-descriptors.bin"));
+
+/// Descriptors of CreditService's interface.
+pub const CREDIT_FILE_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/credit-descriptors.bin"));

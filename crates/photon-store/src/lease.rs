@@ -25,6 +25,7 @@ pub struct Lease {
     id: i64,
     ttl: Duration,
     lost: watch::Receiver<bool>,
+    until: watch::Receiver<Instant>,
     _keeper: DropGuard,
 }
 
@@ -47,12 +48,14 @@ impl Store {
 
         let ttl = seconds_of(granted.ttl());
         let (tell_lost, lost) = watch::channel(false);
+        let (tell_until, until) = watch::channel(asked + ttl);
         let cancel = CancellationToken::new();
         let keeper = Keeper {
             store: self.clone(),
             id: granted.id(),
             ttl,
             end: asked + ttl,
+            told: tell_until,
         };
         let cancelled = cancel.clone();
         tokio::spawn(async move {
@@ -66,6 +69,7 @@ impl Store {
             id: granted.id(),
             ttl,
             lost,
+            until,
             _keeper: cancel.drop_guard(),
         })
     }
@@ -85,6 +89,12 @@ impl Lease {
     /// Whether the lease has ended or may have.
     pub fn is_lost(&self) -> bool {
         *self.lost.borrow()
+    }
+
+    /// Until when the store cannot have ended the lease, by our own clock. For those who must not be wrong because this
+    /// process was paused: whoever looks at the clock afterwards sees that the time is over, also before the keeper runs.
+    pub fn until(&self) -> Instant {
+        *self.until.borrow()
     }
 
     /// Waits until the lease has ended or may have; for ever if it is kept alive.
@@ -119,6 +129,7 @@ struct Keeper {
     ttl: Duration,
     /// When the store may end the lease.
     end: Instant,
+    told: watch::Sender<Instant>,
 }
 
 /// Why a stream of renewals ended.
@@ -170,6 +181,7 @@ impl Keeper {
         };
         loop {
             self.end = asked + self.ttl;
+            self.told.send_replace(self.end);
             tokio::time::sleep_until(asked + self.ttl / RENEWALS).await;
             asked = Instant::now();
             let renewal = async {

@@ -10,7 +10,7 @@ use photon_core::{Code, Error};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::RestError;
+use super::{RestError, range};
 use crate::fields::{Tree, Unknown, read};
 
 /// A JSON body read into `T`; what is wrong with it names the field. An absent body reads as `{}`.
@@ -77,7 +77,21 @@ pub fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
 /// Only a failed request pays for finding the field at fault.
 fn explain<T: DeserializeOwned>(text: &[u8], error: serde_json::Error) -> Error {
     match serde_json::from_slice::<Tree>(text) {
-        Err(syntax) => Error::validation(
+        Err(syntax) => not_json(text, &syntax),
+        Ok(tree) => match read::<T>(tree, Unknown::AsDeclared) {
+            Err(field) => field.into_error("body"),
+            Ok(_) => Error::validation("body", "value", format!("the body is not valid: {error}")),
+        },
+    }
+}
+
+fn not_json(text: &[u8], syntax: &serde_json::Error) -> Error {
+    match range::beyond(text) {
+        Some(field) if !field.is_empty() => {
+            let message = format!("{field} is a number that is too large to be read");
+            Error::validation(&field, "value", message)
+        }
+        _ => Error::validation(
             "body",
             "json",
             format!("the body is not valid JSON: {syntax}"),
@@ -88,10 +102,6 @@ fn explain<T: DeserializeOwned>(text: &[u8], error: serde_json::Error) -> Error 
             "line": syntax.line(),
             "column": syntax.column(),
         })),
-        Ok(tree) => match read::<T>(tree, Unknown::AsDeclared) {
-            Err(field) => field.into_error("body"),
-            Ok(_) => Error::validation("body", "value", format!("the body is not valid: {error}")),
-        },
     }
 }
 
@@ -134,6 +144,7 @@ mod tests {
                 "lease",
                 "value",
             ),
+            (r#"{"value":"a","lease":1e400}"#, "lease", "value"),
             (r#"["a"]"#, "body", "type"),
             ("null", "body", "type"),
         ] {

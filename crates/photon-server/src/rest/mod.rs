@@ -14,6 +14,7 @@ mod json;
 mod nothing;
 mod path;
 mod query;
+mod range;
 mod request;
 
 use std::sync::Arc;
