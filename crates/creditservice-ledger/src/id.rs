@@ -43,6 +43,8 @@ pub struct Shard(u16);
 pub struct ShardError;
 
 impl Shard {
+    /// The first one.
+    pub const FIRST: Self = Self(0);
     /// The highest number.
     pub const MAX: u16 = 1023;
 

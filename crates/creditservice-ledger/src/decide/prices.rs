@@ -34,9 +34,9 @@ pub(super) fn publish(draft: &mut Draft<'_>, command: &PublishPrice) -> Result<O
         }
         Publish::OtherBasis => {
             return Err(Refusal::Invalid {
-                field: "rate",
+                field: "per_seconds",
                 constraint: "basis",
-                reason: "must count time if and only if the other rates of the SKU do".to_owned(),
+                reason: "must be there if and only if the other rates of the SKU do".to_owned(),
             });
         }
     }

@@ -1,0 +1,116 @@
+//! The use cases of usage.
+
+use creditservice_ledger::{
+    Answer, Billing, Command, NextHold, Payer, RecordUsage, ReservationId, Resource, Settle, Usage,
+};
+use photon_auth::{Context, Who};
+use photon_authz::PrincipalKind;
+use photon_core::{Error, Name};
+use photon_server::Mode;
+
+use super::Reported;
+use crate::{
+    app::{App, Done, odd},
+    idempotency::Given,
+    scope,
+};
+
+/// What a project without a wallet means here.
+pub(crate) fn billing(app: &App) -> Billing {
+    let required = app.config.billing.required;
+    if required.unwrap_or(app.mode == Mode::Enforce) {
+        Billing::Required
+    } else {
+        Billing::Optional
+    }
+}
+
+/// A caller that reserves on a service's own account: it must be one. In dev mode the operator may stand in for it.
+///
+/// # Errors
+/// 403.
+pub(crate) fn payer(app: &App, ctx: &Context) -> Result<Payer, Error> {
+    let is_service = match &ctx.caller.who {
+        Who::DevOperator => true,
+        Who::Principal(principal) => principal.kind == PrincipalKind::Service,
+    };
+    if is_service {
+        Ok(Payer::Service(billing(app)))
+    } else {
+        Err(Error::forbidden(
+            "only services of the suite reserve on their own account",
+        ))
+    }
+}
+
+/// Charges usage. What was counted before changes nothing.
+pub(crate) async fn record(
+    app: &App,
+    ctx: &Context,
+    given: &Given,
+    project: &Name,
+    usage: Vec<Usage>,
+) -> Result<Done<Reported>, Error> {
+    scope::allow_in_project(ctx, project)?;
+    let command = Command::RecordUsage(RecordUsage {
+        project: project.clone(),
+        billing: billing(app),
+        usage,
+    });
+    reported(app.change(ctx, given, project, command).await?)
+}
+
+/// A period's step: the usage of the last one, and what is held for the next.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) reservation: Option<ReservationId>,
+    pub(crate) usage: Vec<Usage>,
+    pub(crate) next: Option<NextHold>,
+    pub(crate) resource: Resource,
+}
+
+/// Does a period's step, all or nothing.
+pub(crate) async fn settle(
+    app: &App,
+    ctx: &Context,
+    given: &Given,
+    project: &Name,
+    step: Step,
+) -> Result<Done<Reported>, Error> {
+    scope::allow_in_project(ctx, project)?;
+    let Step {
+        reservation,
+        usage,
+        next,
+        resource,
+    } = step;
+    let command = Command::Settle(Settle {
+        project: project.clone(),
+        billing: billing(app),
+        reservation,
+        usage,
+        next,
+        resource,
+    });
+    reported(app.change(ctx, given, project, command).await?)
+}
+
+fn reported(done: Done<Answer>) -> Result<Done<Reported>, Error> {
+    match done.value {
+        Answer::Usage {
+            charged,
+            billed,
+            figures,
+            next,
+        } => Ok(Done {
+            value: Reported {
+                charged,
+                billed,
+                figures,
+                next: next.map(|next| *next),
+            },
+            replayed: done.replayed,
+        }),
+        other => Err(odd(&other)),
+    }
+}

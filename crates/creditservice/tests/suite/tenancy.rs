@@ -1,0 +1,210 @@
+//! Enforce mode: who may do what to whose wallet.
+
+use creditservice::{Running, Sockets};
+use photon_server::Mode;
+use photon_testkit::{InProcessIam, enforcing_iam};
+use serde_json::{Value, json};
+
+use crate::house::{Caller, config, ready};
+
+/// A token of IAM.
+async fn token(iam: &Caller, body: Value) -> String {
+    let answer = iam.post("/api/v1/auth/token", body).await;
+    answer.data()["token"].as_str().unwrap().to_owned()
+}
+
+/// A user with a role at a scope, and its token for that scope.
+pub(crate) async fn somebody(admin: &Caller, id: &str, role: &str, scope: &str) -> String {
+    admin
+        .post("/api/v1/users", json!({ "id": id, "name": id }))
+        .await
+        .data();
+    let binding = json!({ "principal": format!("user:{id}"), "role": role, "scope": scope });
+    admin.post("/api/v1/bindings", binding).await.data();
+    let bare = scope.split_once(':').map_or(scope, |(_, id)| id);
+    token(admin, json!({ "principal_id": id, "scope_id": bare })).await
+}
+
+/// A service in enforce mode, and its IAM with two tenants.
+pub(crate) struct Enforcing {
+    iam: InProcessIam,
+    running: Running,
+    /// IAM's first admin, at IAM.
+    pub(crate) admin: Caller,
+    /// Without a credential.
+    pub(crate) anybody: Caller,
+    /// IAM's first admin, here.
+    pub(crate) operator: Caller,
+    /// Where gRPC is.
+    pub(crate) grpc: String,
+}
+
+impl Enforcing {
+    pub(crate) async fn stop(self) {
+        self.running.stop().await;
+        self.iam.stop().await;
+    }
+}
+
+pub(crate) async fn enforcing() -> Enforcing {
+    let (mut iam, admin) = founded().await;
+    let mut config = config(&iam.chainfire().endpoint());
+    config.auth.mode = Mode::Enforce;
+    let running = Box::pin(creditservice::start(config, Sockets::default()))
+        .await
+        .unwrap();
+    let anybody = Caller::of(&running);
+    ready(&anybody).await;
+    let asked = json!({
+        "principal_id": "admin", "scope_id": "system", "api_key": iam.admin_key().unwrap(),
+    });
+    let system = token(&Caller::at(&iam.rest_url()), asked).await;
+    Enforcing {
+        operator: anybody.with(&system),
+        grpc: format!("http://{}", running.grpc_address()),
+        iam,
+        running,
+        admin,
+        anybody,
+    }
+}
+
+async fn founded() -> (InProcessIam, Caller) {
+    let iam = Box::pin(enforcing_iam()).await.unwrap();
+    let anybody = Caller::at(&iam.rest_url());
+    let asked = json!({
+        "principal_id": "admin", "scope_id": "system", "api_key": iam.admin_key().unwrap(),
+    });
+    let admin = anybody.with(&token(&anybody, asked).await);
+    for (org, project) in [("acme", "shop"), ("other", "lab")] {
+        admin
+            .post("/api/v1/orgs", json!({ "id": org, "name": org }))
+            .await
+            .data();
+        let project = json!({ "id": project, "name": project, "org_id": org });
+        admin.post("/api/v1/projects", project).await.data();
+    }
+    (iam, admin)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_sees_and_spends_their_own() {
+    let house = enforcing().await;
+    let (admin, anybody, operator) = (&house.admin, &house.anybody, &house.operator);
+    let billing = anybody.with(&somebody(admin, "bill", "billing-admin", "org:acme").await);
+    let owner = anybody.with(&somebody(admin, "olga", "admin", "project:shop").await);
+    let viewer = anybody.with(&somebody(admin, "vera", "viewer", "project:shop").await);
+    let stranger = anybody.with(&somebody(admin, "sam", "admin", "project:lab").await);
+
+    let wallet = json!({ "project_id": "shop", "org_id": "acme", "initial_balance": 1_000 });
+    for (caller, expected) in [
+        (anybody, (401, "UNAUTHENTICATED")),
+        (&anybody.with("nonsense"), (401, "UNAUTHENTICATED")),
+        (&viewer, (403, "FORBIDDEN")),
+        // Who rules the project does not fill its wallet.
+        (&owner, (403, "FORBIDDEN")),
+        (&stranger, (403, "FORBIDDEN")),
+    ] {
+        let refused = caller.post("/api/v1/wallets", wallet.clone()).await;
+        let (status, code, _) = refused.error();
+        assert_eq!((status, code), expected);
+    }
+    // A project that is not there, or is another org's.
+    for project in ["nobody", "lab"] {
+        let body = json!({ "project_id": project, "org_id": "acme" });
+        let refused = billing.post("/api/v1/wallets", body).await;
+        assert_eq!(refused.error(), (400, "VALIDATION_ERROR", "project_id"));
+    }
+    billing.post("/api/v1/wallets", wallet).await.data();
+    operator
+        .post(
+            "/api/v1/wallets",
+            json!({ "project_id": "lab", "org_id": "other" }),
+        )
+        .await
+        .data();
+
+    for (caller, status) in [
+        (&viewer, 200),
+        (&owner, 200),
+        (&billing, 200),
+        (operator, 200),
+        (&stranger, 404),
+        (anybody, 401),
+    ] {
+        for path in [
+            "/api/v1/wallets/shop",
+            "/api/v1/wallets/shop/transactions",
+            "/api/v1/reservations?project_id=shop",
+        ] {
+            assert_eq!(caller.get(path).await.status, status, "{path}");
+        }
+    }
+    let listed = async |caller: &Caller| -> Vec<String> {
+        let all = caller.get("/api/v1/wallets").await;
+        let rows = all.data()["wallets"].as_array().unwrap().clone();
+        rows.iter()
+            .map(|row| row["project_id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(listed(operator).await, ["lab", "shop"]);
+    assert_eq!(listed(&billing).await, ["shop"]);
+    assert_eq!(listed(&viewer).await, ["shop"]);
+    assert_eq!(listed(&stranger).await, ["lab"]);
+
+    let top_up = "/api/v1/wallets/shop/topup";
+    for (caller, status) in [
+        (&viewer, 403),
+        (&owner, 403),
+        (&stranger, 404),
+        (&billing, 200),
+    ] {
+        let answer = caller.post(top_up, json!({ "amount": 10 })).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    assert_eq!(owner.figures("shop").await, [1_010, 0, 1_010]);
+
+    // Reservations: the project's own.
+    let body = json!({ "project_id": "shop", "amount": 100 });
+    for (caller, status) in [(&viewer, 403), (&stranger, 404), (&owner, 201)] {
+        let answer = caller.post("/api/v1/reservations", body.clone()).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    let id = owner
+        .get("/api/v1/reservations?project_id=shop")
+        .await
+        .data()["reservations"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/api/v1/reservations/{id}");
+    assert_eq!(viewer.get(&path).await.status, 200);
+    assert_eq!(stranger.get(&path).await.error().0, 404);
+    for verb in ["commit", "release"] {
+        let path = format!("{path}/{verb}");
+        let foreign = stranger.post(&path, json!({})).await;
+        assert_eq!(foreign.error(), (404, "RESERVATION_NOT_FOUND", ""));
+        // A viewer sees it and may not touch it: nothing says more than that.
+        assert_eq!(viewer.post(&path, json!({})).await.status, 404);
+    }
+    let commit = format!("{path}/commit");
+    let done = owner.post(&commit, json!({ "actual_amount": 40 })).await;
+    assert_eq!(done.data()["actual_amount"], 40);
+    let history = owner.transactions("shop", "&types=charge").await;
+    assert_eq!(history.len(), 1);
+
+    // Another caller's key is another key.
+    let keyed = async |caller: &Caller| {
+        let body = json!({ "project_id": "shop", "amount": 7 });
+        caller.keyed("same", "/api/v1/reservations", body).await
+    };
+    let (first, again, other) = (
+        keyed(&owner).await,
+        keyed(&owner).await,
+        keyed(&billing).await,
+    );
+    assert_eq!(first.id(), again.id());
+    assert!(again.replayed && !other.replayed);
+    assert_ne!(first.id(), other.id());
+    house.stop().await;
+}
