@@ -41,6 +41,12 @@ pub fn namespace(vpc: VpcId) -> String {
     format!("photon-{vpc}")
 }
 
+/// The namespace of a service's port: where its process finds the port as `eth0`.
+#[must_use]
+pub fn port_namespace(port: PortId) -> String {
+    format!("photon-{port}")
+}
+
 /// The bridge of a subnet.
 #[must_use]
 pub fn bridge(vni: Vni) -> String {

@@ -9,7 +9,8 @@ use photon_store::{Collection, Record, Store, Transaction, audit::Trails};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    audit::Act, config::Config, gone, known::Known, pool::Pools, quota::Quota, run::SERVICE,
+    audit::Act, config::Config, gone, host::Hosts, known::Known, pool::Pools, quota::Quota,
+    run::SERVICE, turns::Turns,
 };
 
 /// The service without its doors.
@@ -21,7 +22,9 @@ pub struct App {
     pub(crate) config: Arc<Config>,
     pub(crate) pools: Pools,
     pub(crate) known: Known,
+    pub(crate) turns: Turns,
     pub(crate) quota: Quota,
+    pub(crate) hosts: Hosts,
 }
 
 impl std::fmt::Debug for App {
@@ -56,7 +59,9 @@ impl App {
             mode,
             pools: Pools::new(store.clone()),
             known: Known::new(),
+            turns: Turns::new(),
             quota,
+            hosts: Hosts::default(),
             config,
             store,
         })
@@ -65,6 +70,12 @@ impl App {
     /// Starts what goes on behind the doors, until it is stopped.
     pub(crate) fn start_tasks(&self, tasks: &TaskTracker, stop: &CancellationToken) {
         tasks.spawn(self.quota.clone().run(stop.child_token()));
+        let following = self.hosts.clone().follow(
+            self.store.clone(),
+            Arc::clone(&self.config),
+            stop.child_token(),
+        );
+        tasks.spawn(following);
         tasks.spawn(gone::sweep(self.store.clone(), stop.child_token()));
         if let Some(files) = self.config.store.tls_files() {
             tasks.spawn(self.store.clone().follow_tls(files, stop.child_token()));

@@ -3,7 +3,6 @@
 //! Without a file it is dev mode on loopback, with a store on its usual port.
 
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -16,7 +15,6 @@ use photon_server::{
     listen::check_tls,
 };
 use photon_store::{Options, TlsFiles};
-use prismnet_ledger::{Limit, ResourceKind};
 use prismnet_model::Block;
 use serde::Deserialize;
 

@@ -16,8 +16,9 @@
 //! | `vpc` `subnet` `port` `group` `rule` `route` | the resources |
 //! | `pool` `known` | what a process believes of addresses, subnets and groups until the store says otherwise |
 //! | `quota` | units of CreditService, and what it is still to be told |
+//! | `host` | what agents report: how ports are, where hosts reach each other |
 //! | `gone` | orders to take ports down, until they are done |
-//! | `audit` `contention` `listing` `refusal` `scope` `versioned` `wanted` | what use cases share |
+//! | `audit` `contention` `listing` `refusal` `scope` `turns` `versioned` `wanted` | what use cases share |
 //! | `rest` `grpc` | the doors |
 //! | `config` `run` `app` `clock` | the process |
 
@@ -29,6 +30,7 @@ mod contention;
 mod gone;
 mod group;
 mod grpc;
+mod host;
 mod known;
 mod listing;
 mod pool;
@@ -41,6 +43,7 @@ mod rule;
 pub mod run;
 mod scope;
 mod subnet;
+mod turns;
 mod versioned;
 mod vpc;
 mod wanted;

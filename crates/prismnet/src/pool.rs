@@ -33,6 +33,8 @@ const LARGE: u32 = 4_096;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How far ahead the search goes on after another process was faster, at most.
 const PART_WAYS: u32 = 64;
+/// After so many in a row that others have, the claims are read again instead of being found one by one.
+const LOST_IN_A_ROW: u32 = 8;
 
 /// What is known of all subnets.
 #[derive(Clone, Debug)]
@@ -61,7 +63,9 @@ struct Addresses {
     reserved: BTreeSet<u32>,
     /// Where the search begins.
     cursor: u32,
-    /// When the claims were read last, and how often they were.
+    /// Those that others had, one after the other.
+    lost: u32,
+    /// When the claims were read last, if they need not be read again; and how often they were.
     read: Option<Instant>,
     reads: u64,
 }
@@ -173,13 +177,19 @@ impl Reserved {
 
     /// It is a port's now, or nobody knows.
     pub(crate) fn taken(self) {
-        self.pool.addresses.lock().taken.insert(self.address);
+        let mut addresses = self.pool.addresses.lock();
+        addresses.taken.insert(self.address);
+        addresses.lost = 0;
     }
 
     /// Somebody else was faster: the search goes on elsewhere.
     pub(crate) fn lost(self) {
         let mut addresses = self.pool.addresses.lock();
         addresses.taken.insert(self.address);
+        addresses.lost += 1;
+        if addresses.lost >= LOST_IN_A_ROW {
+            addresses.read = None;
+        }
         let ahead = rand::random_range(1..=PART_WAYS);
         addresses.move_on(ahead);
     }
@@ -203,6 +213,7 @@ impl Addresses {
             taken: BTreeSet::new(),
             reserved: BTreeSet::new(),
             cursor: first,
+            lost: 0,
             read: None,
             reads: 0,
         }
@@ -242,6 +253,7 @@ impl Addresses {
 
     fn replace(&mut self, taken: BTreeSet<u32>) {
         self.taken = taken;
+        self.lost = 0;
         self.read = Some(Instant::now());
         self.reads += 1;
     }
@@ -265,6 +277,7 @@ mod tests {
             taken: BTreeSet::new(),
             reserved: BTreeSet::new(),
             cursor: network + 1,
+            lost: 0,
             read: Some(Instant::now()),
             reads: 1,
         }

@@ -3,9 +3,10 @@
 use photon_core::{Id, Kind};
 
 /// Which ids pass. A text that is no id names nothing, as in a path: nothing passes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Wanted<K: Kind> {
     /// Nobody asked.
+    #[default]
     Any,
     /// This one.
     One(Id<K>),
@@ -35,11 +36,5 @@ impl<K: Kind> Wanted<K> {
     /// Whether one of these is.
     pub(crate) fn is_among(&self, ids: &[Id<K>]) -> bool {
         matches!(self, Self::Any) || ids.iter().any(|id| self.is(*id))
-    }
-}
-
-impl<K: Kind> Default for Wanted<K> {
-    fn default() -> Self {
-        Self::Any
     }
 }

@@ -5,46 +5,49 @@ use photon_proto::photon::prismnet::v1::{self as pb, ports_server::Ports};
 use prismnet_model::{Port, PortKind};
 use tonic::{Request, Response, Status};
 
-use super::{
-    NewPort, PortChange, PortFilter, groups, host, kind, mac, maybe_label, service, status,
-};
+use super::{NewPort, PortChange, PortFilter, groups, host, kind, mac, maybe_label, service};
 use crate::{
+    app::App,
     grpc::{
         Doors,
-        fields::{ask, description, given, id, maybe_description, maybe_name, page, shown_time},
+        fields::{ask, description, given, id, maybe_description, maybe_name, shown_time},
     },
+    host::PortStatus,
     refusal,
     scope::Owner,
     versioned::Versioned,
     wanted::Wanted,
 };
 
-impl From<Versioned<Port>> for pb::Port {
-    fn from(port: Versioned<Port>) -> Self {
-        let Versioned { value, revision } = port;
-        Self {
-            status: status(&value).to_owned(),
-            id: value.id.to_string(),
-            name: value.name,
-            vpc_id: value.vpc.to_string(),
-            subnet_id: value.subnet.to_string(),
-            org_id: value.org.into(),
-            project_id: value.project.into(),
-            kind: value.kind.to_string(),
-            mac_address: value.mac_address.to_string(),
-            ip_address: value.ip_address.to_string(),
-            security_group_ids: value
-                .security_groups
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            host_id: value.host.map(String::from).unwrap_or_default(),
-            device_id: value.device.unwrap_or_default(),
-            description: value.description,
-            created_at: Some(shown_time(value.created_at)),
-            updated_at: Some(shown_time(value.updated_at)),
-            revision,
-        }
+/// A port, and how it is.
+fn message(app: &App, port: Versioned<Port>) -> pb::Port {
+    let PortStatus {
+        word,
+        reason,
+        since,
+    } = app.hosts.status(&port);
+    let Versioned { value, revision } = port;
+    let groups = value.security_groups.iter();
+    pb::Port {
+        id: value.id.to_string(),
+        name: value.name,
+        vpc_id: value.vpc.to_string(),
+        subnet_id: value.subnet.to_string(),
+        org_id: value.org.into(),
+        project_id: value.project.into(),
+        kind: value.kind.to_string(),
+        mac_address: value.mac_address.to_string(),
+        ip_address: value.ip_address.to_string(),
+        security_group_ids: groups.map(ToString::to_string).collect(),
+        host_id: value.host.map(String::from).unwrap_or_default(),
+        device_id: value.device.unwrap_or_default(),
+        description: value.description,
+        status: word.to_owned(),
+        status_reason: reason.unwrap_or_default(),
+        status_since: since.map(shown_time),
+        created_at: Some(shown_time(value.created_at)),
+        updated_at: Some(shown_time(value.updated_at)),
+        revision,
     }
 }
 
@@ -97,7 +100,7 @@ impl Ports for Doors {
     ) -> Result<Response<pb::Port>, Status> {
         self.serve(request, |app, ctx, asked| async move {
             let port = Box::pin(service::create(&app, &ctx, new(asked)?)).await?;
-            Ok(port.into())
+            Ok(message(&app, port))
         })
         .await
     }
@@ -108,9 +111,8 @@ impl Ports for Doors {
     ) -> Result<Response<pb::Port>, Status> {
         self.serve(request, |app, ctx, asked| async move {
             let id = id("port", &asked.id)?;
-            Ok(service::get(&app, &ctx, id, &Owner::default())
-                .await?
-                .into())
+            let port = service::get(&app, &ctx, id, &Owner::default()).await?;
+            Ok(message(&app, port))
         })
         .await
     }
@@ -135,10 +137,11 @@ impl Ports for Doors {
                 name: text(&asked.name),
             };
             let ask = ask(asked.limit, &asked.page_token)?;
-            let (ports, next_page_token) = page(service::list(&app, &ctx, &filter, &ask).await?);
+            let listing = service::list(&app, &ctx, &filter, &ask).await?;
+            let ports = listing.items.into_iter();
             Ok(pb::ListPortsResponse {
-                ports,
-                next_page_token,
+                ports: ports.map(|port| message(&app, port)).collect(),
+                next_page_token: listing.next_page_token.unwrap_or_default(),
             })
         })
         .await
@@ -152,7 +155,7 @@ impl Ports for Doors {
             let id = id("port", &asked.id)?;
             let revision = asked.revision;
             let done = service::update(&app, &ctx, id, &change(asked)?, revision).await?;
-            Ok(done.into())
+            Ok(message(&app, done))
         })
         .await
     }

@@ -1,11 +1,12 @@
 //! Ports: an address in a subnet, with its MAC.
 //!
 //! ```text
-//!   (nothing) ──created──> down ──given a host──> building ──the host reports it (later)──> active, error
+//!   (nothing) ──created──> down ──given a host──> building ──the host reports it──> active, error
 //!                            └──────────────────────┴── deleted ──> (nothing; an order to its host to take it down)
 //! ```
 //!
-//! What is wanted is the record's; what is, the host reports beside it.
+//! What is wanted is the record's; what is, the host reports beside it (`host`): joined when a port is shown, stored nowhere. Of a
+//! host that does not report any more it is `unknown`.
 
 pub(crate) mod grpc;
 pub(crate) mod rest;
@@ -80,14 +81,6 @@ impl PortFilter {
                 .address
                 .is_none_or(|address| address == port.ip_address)
             && is(&self.name, Some(&port.name))
-    }
-}
-
-/// The word for how a port is.
-pub(crate) fn status(port: &Port) -> &'static str {
-    match port.host {
-        None => "down",
-        Some(_) => "building",
     }
 }
 

@@ -11,11 +11,10 @@ use prismnet_model::{Description, GroupId, Mac, Port, PortId, PortKind, SubnetId
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    NewPort, PortChange, PortFilter, groups, host, kind, mac, maybe_label, service, status,
-};
+use super::{NewPort, PortChange, PortFilter, groups, host, kind, mac, maybe_label, service};
 use crate::{
     app::App,
+    host::PortStatus,
     listing::Ask,
     refusal,
     rest::{
@@ -165,9 +164,15 @@ pub(crate) struct Answer {
     /// Whose it is.
     device_id: Option<String>,
     description: String,
-    /// `down`: it has no host; `building`: it has one that has not reported it.
-    #[schema(example = "down")]
+    /// `down`: it has no host; `building`: it has one that has not reported it yet; `active`, `error`: as its host reports;
+    /// `unknown`: its host does not report any more.
+    #[schema(example = "active")]
     status: &'static str,
+    /// Why, if it is `error` or `unknown`.
+    status_reason: Option<String>,
+    /// Since when, if that is known.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    status_since: Option<Timestamp>,
     #[schema(value_type = IdText)]
     org_id: Name,
     #[schema(value_type = IdText)]
@@ -190,11 +195,19 @@ pub(crate) struct ListAnswer {
     next_page_token: Option<String>,
 }
 
-impl From<Versioned<Port>> for Answer {
-    fn from(port: Versioned<Port>) -> Self {
+impl Answer {
+    /// A port, and how it is.
+    fn of(app: &App, port: Versioned<Port>) -> Self {
+        let PortStatus {
+            word,
+            reason,
+            since,
+        } = app.hosts.status(&port);
         let Versioned { value, revision } = port;
         Self {
-            status: status(&value),
+            status: word,
+            status_reason: reason,
+            status_since: since,
             id: value.id,
             name: value.name,
             vpc_id: value.vpc,
@@ -272,7 +285,7 @@ pub(crate) async fn create(
     Json(body): Json<CreateBody>,
 ) -> Result<Revised<Answer>, RestError> {
     let port = Box::pin(service::create(&app, &ctx, body.parsed()?)).await?;
-    Ok(Revised::created(port.revision, port.into()))
+    Ok(Revised::created(port.revision, Answer::of(&app, port)))
 }
 
 /// Lists the ports the caller may see.
@@ -305,7 +318,11 @@ pub(crate) async fn list(
     };
     let listing = service::list(&app, &ctx, &filter, &ask).await?;
     Ok(Data(ListAnswer {
-        ports: listing.items.into_iter().map(Into::into).collect(),
+        ports: listing
+            .items
+            .into_iter()
+            .map(|port| Answer::of(&app, port))
+            .collect(),
         next_page_token: listing.next_page_token,
     }))
 }
@@ -323,7 +340,7 @@ pub(crate) async fn get(
     Query(owner): Query<OwnerQuery>,
 ) -> Result<Revised<Answer>, RestError> {
     let port = service::get(&app, &ctx, id, &owner.into()).await?;
-    Ok(Revised::ok(port.revision, port.into()))
+    Ok(Revised::ok(port.revision, Answer::of(&app, port)))
 }
 
 /// Changes a port.
@@ -341,7 +358,7 @@ pub(crate) async fn update(
     Json(body): Json<ChangeBody>,
 ) -> Result<Revised<Answer>, RestError> {
     let port = service::update(&app, &ctx, id, &body.parsed()?, expected).await?;
-    Ok(Revised::ok(port.revision, port.into()))
+    Ok(Revised::ok(port.revision, Answer::of(&app, port)))
 }
 
 /// Deletes a port. Its address is free; its host takes it down.

@@ -15,7 +15,7 @@ use photon_store::TlsFiles;
 use serde_json::Value;
 use tokio::time::Instant;
 use tonic::{
-    Request, Status,
+    Status,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 

@@ -186,13 +186,13 @@ impl Quota {
         let Some(told) = inner.told.lock().take() else {
             return; // it runs already
         };
-        let waiting = futures::stream::unfold(told, async |mut told| {
-            told.recv().await.map(|one| (one, told))
+        let waiting = futures::stream::unfold(told, |mut told| async move {
+            let one = told.recv().await?;
+            Some((one, told))
         });
-        let telling = waiting.for_each_concurrent(SIDE_BY_SIDE, async |one| {
-            if let Err(error) = inner.say(&one.claim, one.revision, false).await {
-                tracing::debug!(%error, id = one.claim.id, "CreditService is told later");
-            }
+        let telling = waiting.for_each_concurrent(SIDE_BY_SIDE, |one| {
+            let inner = Arc::clone(&inner);
+            async move { inner.say_once(&one).await }
         });
         let both = async { tokio::join!(telling, sweep::run(&inner)) };
         stop.run_until_cancelled(both).await;
@@ -200,6 +200,14 @@ impl Quota {
 }
 
 impl Inner {
+    /// Tells CreditService of a claim that was just written; if that fails the sweep will.
+    async fn say_once(&self, told: &Told) {
+        let Told { claim, revision } = told;
+        if let Err(error) = self.say(claim, *revision, false).await {
+            tracing::debug!(%error, id = claim.id, "CreditService is told later");
+        }
+    }
+
     /// Tells CreditService of a claim, and removes it unless it has become another one since. `again`: it may have been told
     /// before.
     async fn say(&self, claim: &Claim, revision: i64, again: bool) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use super::{Inner, claim::Claim};
 /// How old a claim is before others than its own process tell.
 const OLD: Duration = Duration::from_secs(30);
 /// Between two looks.
-const EVERY: Duration = Duration::from_secs(30);
+const EVERY: Duration = Duration::from_secs(10);
 /// Claims looked at together.
 const CHUNK: usize = 500;
 

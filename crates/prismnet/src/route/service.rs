@@ -56,7 +56,7 @@ pub(crate) async fn create(
         .quota
         .hold(ctx, project, Unit::Route, &id.to_string())
         .await?;
-    match contended(ctx, || try_create(app, ctx, id, &new, &held)).await {
+    match create_in_turn(app, ctx, id, &new, &held).await {
         Ok(route) => {
             app.quota.made(held, route.revision);
             Ok(route)
@@ -66,6 +66,17 @@ pub(crate) async fn create(
             Err(error)
         }
     }
+}
+
+async fn create_in_turn(
+    app: &App,
+    ctx: &Context,
+    id: RouteId,
+    new: &NewRoute,
+    held: &Held,
+) -> Result<Versioned<Route>, Error> {
+    let _turn = app.turns.take(ctx, new.vpc).await?;
+    contended(ctx, || try_create(app, ctx, id, new, held)).await
 }
 
 async fn vpc_for(app: &App, ctx: &Context, new: &NewRoute) -> Result<Stored<Vpc>, Error> {

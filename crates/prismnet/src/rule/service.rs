@@ -57,7 +57,7 @@ pub(crate) async fn create(
         .quota
         .hold(ctx, project, Unit::Rule, &rule.id.to_string())
         .await?;
-    match contended(ctx, || try_create(app, ctx, &rule, &held)).await {
+    match create_in_turn(app, ctx, &rule, &held).await {
         Ok(revision) => {
             app.quota.made(held, revision);
             Ok(Versioned::new(rule, revision))
@@ -67,6 +67,11 @@ pub(crate) async fn create(
             Err(error)
         }
     }
+}
+
+async fn create_in_turn(app: &App, ctx: &Context, rule: &Rule, held: &Held) -> Result<i64, Error> {
+    let _turn = app.turns.take(ctx, rule.group).await?;
+    contended(ctx, || try_create(app, ctx, rule, held)).await
 }
 
 async fn try_create(app: &App, ctx: &Context, rule: &Rule, held: &Held) -> Result<i64, Lost> {
@@ -149,6 +154,7 @@ pub(crate) async fn delete(
     group: GroupId,
     id: RuleId,
 ) -> Result<i64, Error> {
+    let _turn = app.turns.take(ctx, group).await?;
     contended(ctx, || try_delete(app, ctx, group, id)).await
 }
 

@@ -59,7 +59,7 @@ pub(crate) async fn create(
         .quota
         .hold(ctx, project, Unit::Subnet, &id.to_string())
         .await?;
-    match contended(ctx, || try_create(app, ctx, id, &new, &held)).await {
+    match create_in_turn(app, ctx, id, &new, &held).await {
         Ok(subnet) => {
             app.quota.made(held, subnet.revision);
             Ok(subnet)
@@ -69,6 +69,17 @@ pub(crate) async fn create(
             Err(error)
         }
     }
+}
+
+async fn create_in_turn(
+    app: &App,
+    ctx: &Context,
+    id: SubnetId,
+    new: &NewSubnet,
+    held: &Held,
+) -> Result<Versioned<Subnet>, Error> {
+    let _turn = app.turns.take(ctx, new.vpc).await?;
+    contended(ctx, || try_create(app, ctx, id, new, held)).await
 }
 
 /// The VPC, if the caller may make subnets in it.
