@@ -109,7 +109,8 @@ impl Default for Auth {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
-    /// The networks that the hosts themselves live in. No VPC may overlap one. Default: none.
+    /// The networks that the hosts themselves live in. No VPC may overlap one, and the tunnels of hosts lead only to
+    /// addresses in them; in dev mode without any, hosts are believed. Default: none.
     pub underlay: Vec<Block>,
 }
 
