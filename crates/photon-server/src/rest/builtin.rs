@@ -1,9 +1,10 @@
-//! What `photon-server` answers itself, described for the OpenAPI document. Nothing here is called.
+//! What the daemon answers itself, described for the OpenAPI documents of its services. Nothing here is called but
+//! [`document`].
 
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{OpenApi, ToSchema};
 
-use super::{Envelope, ErrorEnvelope};
+use super::envelope::{Envelope, ErrorBody, ErrorEnvelope, Meta};
 
 /// How the service is.
 #[derive(Serialize, ToSchema)]
@@ -66,3 +67,20 @@ fn livez() {}
 )]
 #[expect(dead_code, reason = "only described, never called")]
 fn metrics() {}
+
+#[derive(OpenApi)]
+#[openapi(
+    paths(health, readyz, livez, metrics),
+    components(schemas(ErrorEnvelope, ErrorBody, Meta)),
+    tags((name = "process", description = "Whether the service is well, and what it counts")),
+)]
+struct Document;
+
+/// Paths that need no credential.
+pub const OPEN: [&str; 3] = ["/health", "/livez", "/readyz"];
+
+/// The part of a service's document that is the daemon's, to be merged into its own.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}

@@ -11,15 +11,13 @@ use axum::{
 };
 use http::Method;
 use photon_core::Error;
-use photon_server::{
-    RestError,
-    rest::{Json, Nothing, from_query},
-};
 use serde_json::Value;
+
+use super::{Json, Nothing, RestError, from_query};
 
 /// The routes there are, those that take a query, and those that take a body.
 #[derive(Debug, Default)]
-pub(crate) struct Taken {
+pub struct Taken {
     routes: HashSet<(Method, String)>,
     queries: HashSet<(Method, String)>,
     bodies: HashSet<(Method, String)>,
@@ -30,8 +28,8 @@ impl Taken {
     ///
     /// # Errors
     /// One that is none.
-    pub(crate) fn of(document: &utoipa::openapi::OpenApi) -> anyhow::Result<Self> {
-        let document = serde_json::to_value(document)?;
+    pub fn of(document: &utoipa::openapi::OpenApi) -> Result<Self, Error> {
+        let document = serde_json::to_value(document).map_err(Error::internal)?;
         let mut taken = Self::default();
         for (path, operations) in document["paths"].as_object().into_iter().flatten() {
             for (method, operation) in operations.as_object().into_iter().flatten() {
@@ -59,7 +57,7 @@ fn takes_query(operation: &Value) -> bool {
 }
 
 /// Around every route: refuses what it does not take.
-pub(crate) async fn refuse(
+pub async fn refuse_surplus(
     State(taken): State<Arc<Taken>>,
     path: MatchedPath,
     request: Request,
@@ -99,15 +97,29 @@ mod tests {
 
     use super::*;
 
+    #[derive(utoipa::OpenApi)]
+    #[openapi(paths(list, create))]
+    struct Document;
+
+    #[utoipa::path(get, path = "/things", params(("limit" = Option<u32>, Query)), responses((status = 200)))]
+    #[expect(dead_code, reason = "only described")]
+    fn list() {}
+
+    #[utoipa::path(post, path = "/things", request_body = String, responses((status = 201)))]
+    #[expect(dead_code, reason = "only described")]
+    fn create() {}
+
     #[test]
     fn what_is_taken_is_what_is_documented() {
-        let taken = Taken::of(&super::super::openapi()).unwrap();
-        let users = |method| (method, "/api/v1/users".to_owned());
-        assert!(taken.queries.contains(&users(Method::GET)));
-        assert!(!taken.queries.contains(&users(Method::POST)));
-        assert!(taken.bodies.contains(&users(Method::POST)));
-        assert!(!taken.bodies.contains(&users(Method::GET)));
-        assert!(taken.routes.contains(&users(Method::GET)));
-        assert!(!taken.routes.contains(&users(Method::DELETE)));
+        use utoipa::OpenApi as _;
+
+        let taken = Taken::of(&Document::openapi()).unwrap();
+        let things = |method| (method, "/things".to_owned());
+        assert!(taken.queries.contains(&things(Method::GET)));
+        assert!(!taken.queries.contains(&things(Method::POST)));
+        assert!(taken.bodies.contains(&things(Method::POST)));
+        assert!(!taken.bodies.contains(&things(Method::GET)));
+        assert!(taken.routes.contains(&things(Method::GET)));
+        assert!(!taken.routes.contains(&things(Method::DELETE)));
     }
 }
