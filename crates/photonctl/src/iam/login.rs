@@ -1,140 +1,21 @@
-//! As whom we speak to IAM: the flags over a kept login; login, logout, whoami, contexts.
+//! `photonctl login`, `logout`, `whoami`, `context`.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-use reqwest::Url;
 use serde_json::{Value, json};
 
-use super::{
-    cli::{self, Access},
-    client::{Call, Iam, Options},
-    context::{self, Contexts, Login, Secret},
-    token,
-};
+use super::{cli, token};
 use crate::{
-    cli::Connection,
     failure::Failure,
     output::{self, Format},
+    rest::{
+        client::Call,
+        context::{self, Login, Secret},
+        session::Session,
+    },
 };
 
-/// Where IAM listens when nobody says otherwise.
-const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8083";
-
-/// Where a token may stand instead of in a context.
-const TOKEN_VARIABLE: &str = "PHOTONCTL_TOKEN";
-
-/// The flags, and the kept login under them.
-pub(crate) struct Session {
-    file: PathBuf,
-    contexts: Contexts,
-    /// The context in use, whether there is one of that name or not.
-    name: String,
-    /// It was named on the command line.
-    named: bool,
-    address: Url,
-    ca: Option<PathBuf>,
-    identity: Option<(PathBuf, PathBuf)>,
-    deadline: Duration,
-}
-
 impl Session {
-    pub(crate) fn open(connection: &Connection, access: &Access) -> Result<Self, Failure> {
-        let file = context::file()?;
-        let contexts = context::read(&file)?;
-        let name = contexts.name(access.context.as_deref()).to_owned();
-        let kept = contexts.contexts.get(&name);
-        let address = match (&access.address, kept) {
-            (Some(address), _) => address.clone(),
-            (None, Some(login)) => login.iam.clone(),
-            (None, None) => DEFAULT_ADDRESS.parse().map_err(anyhow::Error::from)?,
-        };
-        let pair = |cert: &Option<PathBuf>, key: &Option<PathBuf>| cert.clone().zip(key.clone());
-        Ok(Self {
-            ca: connection
-                .ca
-                .clone()
-                .or_else(|| kept.and_then(|login| login.ca.clone())),
-            identity: pair(&connection.cert, &connection.private_key)
-                .or_else(|| kept.and_then(|login| pair(&login.cert, &login.key))),
-            deadline: connection.deadline(),
-            address,
-            name,
-            named: access.context.is_some(),
-            file,
-            contexts,
-        })
-    }
-
-    /// IAM, with our token if we have one.
-    pub(crate) fn iam(&self) -> Result<Iam, Failure> {
-        self.connect(self.token()?)
-    }
-
-    /// IAM, proving nothing but what a client certificate does.
-    pub(crate) fn iam_without_token(&self) -> Result<Iam, Failure> {
-        self.connect(None)
-    }
-
-    /// Another service, proving nothing but what a client certificate does: the token is for IAM's eyes.
-    pub(crate) fn other(&self, address: Url) -> Result<Iam, Failure> {
-        self.connect_to(address, None)
-    }
-
-    fn connect(&self, token: Option<Secret>) -> Result<Iam, Failure> {
-        self.connect_to(self.address.clone(), token)
-    }
-
-    fn connect_to(&self, address: Url, token: Option<Secret>) -> Result<Iam, Failure> {
-        let identity = self.identity.as_ref();
-        Iam::new(Options {
-            address,
-            ca: self.ca.as_deref(),
-            identity: identity.map(|(cert, key)| (cert.as_path(), key.as_path())),
-            token,
-            deadline: self.deadline,
-        })
-    }
-
-    /// The token to show. One that is over is not: the answer would be a bare 401.
-    pub(crate) fn token(&self) -> Result<Option<Secret>, Failure> {
-        if let Some(token) = env::var_os(TOKEN_VARIABLE) {
-            return match token.into_string() {
-                Ok(token) if !token.is_empty() => Ok(Some(Secret(token))),
-                _ => Err(Failure::usage(format!("{TOKEN_VARIABLE} holds no token"))),
-            };
-        }
-        let Some(login) = self.kept()? else {
-            return Ok(None);
-        };
-        // A token goes to the IAM that made it and nowhere else.
-        if login.iam != self.address {
-            return Ok(None);
-        }
-        if login.token.is_some() && login.expires_at.is_some_and(|end| end <= Timestamp::now()) {
-            return Err(Failure::denied(format!(
-                "the token of {} is over: photonctl login {} --scope {}",
-                login.principal, login.principal, login.scope
-            )));
-        }
-        Ok(login.token.clone())
-    }
-
-    /// The token to show, which has to be there.
-    pub(crate) fn own_token(&self) -> Result<Secret, Failure> {
-        self.token()?
-            .ok_or_else(|| Failure::usage("there is no token: photonctl login"))
-    }
-
-    /// The login in use. One that was named has to be there.
-    fn kept(&self) -> Result<Option<&Login>, Failure> {
-        self.contexts.find(self.named.then_some(self.name.as_str()))
-    }
-
     pub(crate) async fn login(
         mut self,
         format: Format,
@@ -150,6 +31,7 @@ impl Session {
         let (kind, id) = token::principal(&options.principal);
         let login = Login {
             iam: self.address.clone(),
+            credit: self.credit.clone(),
             ca: self.ca.as_deref().map(absolute).transpose()?,
             cert: self
                 .identity
@@ -264,6 +146,7 @@ impl Session {
                     "name": name,
                     "current": name == current,
                     "iam": login.iam.as_str(),
+                    "credit": login.credit.as_ref().map(reqwest::Url::as_str),
                     "principal": login.principal,
                     "scope": login.scope,
                     "expires_at": login.expires_at,

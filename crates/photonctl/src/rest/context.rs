@@ -4,6 +4,7 @@
 //! current = "default"
 //! [contexts.default]
 //! iam = "https://iam.example:8083"
+//! credit = "https://credit.example:8086"    # only if it is not on IAM's host
 //! ca = "/etc/photon/pki/ca.crt"
 //! principal = "user:alice"
 //! scope = "shop"
@@ -50,6 +51,13 @@ pub(crate) struct Login {
     /// IAM's REST address.
     #[serde(with = "address")]
     pub(crate) iam: Url,
+    /// CreditService's REST address, if it is not on IAM's host at the usual port.
+    #[serde(
+        default,
+        with = "maybe_address",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) credit: Option<Url>,
     /// The authority that is trusted for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ca: Option<PathBuf>,
@@ -82,6 +90,22 @@ mod address {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Url, D::Error> {
         let text = String::deserialize(from)?;
         text.parse().map_err(D::Error::custom)
+    }
+}
+
+/// An address that may be absent.
+mod maybe_address {
+    use reqwest::Url;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(url: &Option<Url>, to: S) -> Result<S::Ok, S::Error> {
+        url.as_ref().map(Url::as_str).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Url>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| text.parse().map_err(D::Error::custom))
+            .transpose()
     }
 }
 
@@ -197,6 +221,7 @@ mod tests {
     fn login() -> Login {
         Login {
             iam: "https://iam.example:8083".parse().unwrap(),
+            credit: Some("https://credit.example:8086".parse().unwrap()),
             ca: Some("/ca.crt".into()),
             cert: None,
             key: None,
