@@ -70,6 +70,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MARGIN: Duration = Duration::from_millis(200);
 /// Pauses between attempts grow to this; a change of owners ends them.
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// How long answers of an owner that made way may be on their way.
+const LAST_ANSWERS: Duration = Duration::from_millis(300);
 
 /// This process among those of the service. Clones are one.
 #[derive(Clone, Debug)]
@@ -215,11 +217,27 @@ impl Shards {
         let owner = self.0.view.borrow().owners.get(&shard).cloned();
         match owner {
             Some(owned) if owned.owner.instance != self.0.instance => {
-                self.0.peers.ask(&owned.owner.grpc, shard, ask, end).await
+                tokio::select! {
+                    outcome = self.0.peers.ask(&owned.owner.grpc, shard, ask, end) => outcome,
+                    () = self.replaced(shard, &owned) => Outcome::unknown("its owner was replaced"),
+                }
             }
             Some(_) => Outcome::not_done("the journal is being read"),
             None => Outcome::not_done("nobody owns it now"),
         }
+    }
+
+    /// Waits until a shard is somebody else's: one that hangs answers nobody. Whoever made way has answered by then.
+    async fn replaced(&self, shard: Shard, owned: &Owned) {
+        let mut view = self.0.view.subscribe();
+        let is_over = |view: &View| {
+            let now = view.owners.get(&shard);
+            now.is_none_or(|now| now.revision != owned.revision)
+        };
+        if view.wait_for(is_over).await.is_err() {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(LAST_ANSWERS).await;
     }
 
     /// Answers another process, if the shard is owned here.
