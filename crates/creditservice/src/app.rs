@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     catalog::{self, Row},
     config::Config,
+    export::Exports,
     idempotency::Given,
     run::SERVICE,
     shard::{
@@ -79,7 +80,8 @@ impl App {
         let tls = config.store.tls_files();
         let limits = config.quotas.defaults.clone().into_iter();
         let registered = catalog::register_first(&store, limits).await?;
-        let shards = Shards::open(store, grpc, &config.shards, tls).await?;
+        let exports = Exports::open(&config.export)?;
+        let shards = Shards::open(store, grpc, &config.shards, exports, tls).await?;
         Ok(Self {
             auth,
             shards,

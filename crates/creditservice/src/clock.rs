@@ -3,7 +3,11 @@
 //! It is the wall clock's, unless that jumps: a clock that is set ahead by mistake would make every hold expire at once, and
 //! the ledger's time never goes back. Then it goes on by the monotonic clock until the two agree again.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use creditservice_ledger::Time;
 use parking_lot::Mutex;
@@ -15,8 +19,19 @@ const JUMP: Duration = Duration::from_secs(60);
 /// The clock of one process.
 #[derive(Debug)]
 pub(crate) struct LedgerClock {
+    wall: Arc<dyn WallClock>,
     anchor: Mutex<Anchor>,
 }
+
+/// A clock that may be set.
+pub(crate) trait WallClock: fmt::Debug + Send + Sync {
+    /// Since 1970.
+    fn shows(&self) -> Duration;
+}
+
+/// The machine's.
+#[derive(Debug)]
+struct SystemClock;
 
 /// What both clocks showed at a moment.
 #[derive(Clone, Copy, Debug)]
@@ -30,18 +45,25 @@ struct Anchor {
 impl LedgerClock {
     /// Believes what the wall clock shows now.
     pub(crate) fn new() -> Self {
+        Self::of(Arc::new(SystemClock))
+    }
+
+    /// The same by another clock.
+    pub(crate) fn of(wall: Arc<dyn WallClock>) -> Self {
+        let anchor = Anchor {
+            wall: wall.shows(),
+            monotonic: Instant::now(),
+            jumped: false,
+        };
         Self {
-            anchor: Mutex::new(Anchor {
-                wall: wall(),
-                monotonic: Instant::now(),
-                jumped: false,
-            }),
+            wall,
+            anchor: Mutex::new(anchor),
         }
     }
 
     /// Now.
     pub(crate) fn now(&self) -> Time {
-        let (time, told) = self.anchor.lock().read(wall(), Instant::now());
+        let (time, told) = self.anchor.lock().read(self.wall.shows(), Instant::now());
         if let Some(ahead) = told {
             tracing::error!(
                 ahead_seconds = ahead.as_secs(),
@@ -74,11 +96,13 @@ impl Anchor {
     }
 }
 
-fn wall() -> Duration {
-    // Before 1970 it is 1970: the ledger's own time is later.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+impl WallClock for SystemClock {
+    fn shows(&self) -> Duration {
+        // Before 1970 it is 1970: the ledger's own time is later.
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+    }
 }
 
 fn time_of(since_1970: Duration) -> Time {

@@ -16,15 +16,19 @@
 //! | `wallet` `transaction` `reservation` `quota` `price` `usage` `statement` | the resources |
 //! | `shard` | owners, journal, takeover, forwarding |
 //! | `history` | entries by project |
+//! | `export` | old blocks of the journal to files; whether the journal is what was written |
+//! | `billing` | whether projects must have a wallet, by org |
 //! | `catalog` | what is the same in every shard: limits and prices |
 //! | `idempotency` `listing` `scope` `refusal` | what use cases share |
 //! | `rest` `grpc` | the doors |
 //! | `config` `run` `app` `clock` | the process |
 
 mod app;
+mod billing;
 mod catalog;
 mod clock;
 pub mod config;
+pub mod export;
 mod grpc;
 mod history;
 mod idempotency;

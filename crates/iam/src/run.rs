@@ -7,13 +7,12 @@
 //!
 //! Any number of processes over one store are one service: what they know is in the store.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use anyhow::Context as _;
 use futures::future::BoxFuture;
-use photon_server::{Bodies, Daemon, Listen, Readiness, config::ListenConfig};
-use photon_store::registry::Process;
-use tokio::net::TcpListener;
+use photon_server::{Bodies, Daemon, Listen, Readiness};
+pub use photon_service::Sockets;
+use photon_service::{Parts, bound, process};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -26,36 +25,8 @@ use crate::{
 /// The service's name in the log, in metrics and in its own permissions.
 pub(crate) const SERVICE: &str = "iam";
 
-/// How long the tasks behind the doors may take to end.
-const TASKS_END_WITHIN: Duration = Duration::from_secs(5);
-
-/// Sockets that are bound already; those that are not are bound as configured.
-#[derive(Debug, Default)]
-pub struct Sockets {
-    /// For REST.
-    pub rest: Option<TcpListener>,
-    /// For gRPC.
-    pub grpc: Option<TcpListener>,
-}
-
 /// A service that serves.
-pub struct Running {
-    app: Arc<App>,
-    daemon: photon_server::Running,
-    shutdown: CancellationToken,
-    tasks: TaskTracker,
-    rest: SocketAddr,
-    grpc: SocketAddr,
-}
-
-impl std::fmt::Debug for Running {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running")
-            .field("rest", &self.rest)
-            .field("grpc", &self.grpc)
-            .finish_non_exhaustive()
-    }
-}
+pub type Running = photon_service::Running<App>;
 
 /// Starts the service; it serves when this returns.
 ///
@@ -93,96 +64,25 @@ pub async fn start(config: Config, sockets: Sockets) -> anyhow::Result<Running> 
             crate::grpc::routes(&app)?,
         )
         .start(shutdown.clone())?;
-    let tasks = TaskTracker::new();
-    app.start_tasks(&tasks, &shutdown);
-    let process = process(&app.config, rest, grpc);
+    let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
+    app.start_tasks(&tasks, &end);
+    let version = env!("CARGO_PKG_VERSION");
+    let listeners = (&app.config.rest, &app.config.grpc);
+    let process = process(SERVICE, version, (listeners.0, rest), (listeners.1, grpc));
     tasks.spawn(process.announce(app.store.clone(), shutdown.child_token()));
-    tasks.close();
-    tracing::info!(%rest, %grpc, "iam listens");
-    Ok(Running {
+    Ok(Running::new(Parts {
+        name: SERVICE,
         app,
         daemon: running,
         shutdown,
+        end,
         tasks,
         rest,
         grpc,
-    })
+    }))
 }
 
-async fn bound(
-    socket: Option<TcpListener>,
-    address: SocketAddr,
-    name: &str,
-) -> anyhow::Result<TcpListener> {
-    match socket {
-        Some(socket) => Ok(socket),
-        None => TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address} ({name})")),
-    }
-}
-
-/// As what this process is listed in the registry.
-fn process(config: &Config, rest: SocketAddr, grpc: SocketAddr) -> Process {
-    let scheme = |listener: &ListenConfig| match listener.tls {
-        Some(_) => "https",
-        None => "http",
-    };
-    Process::new(SERVICE, env!("CARGO_PKG_VERSION"))
-        .listening("rest", scheme(&config.rest), rest)
-        .listening("grpc", scheme(&config.grpc), grpc)
-}
-
-/// Ready as long as decisions can be made; says so when the store they come from is silent.
 fn readiness(app: &Arc<App>) -> impl Fn() -> BoxFuture<'static, Readiness> + Send + Sync + 'static {
     let auth = app.auth.clone();
-    move || {
-        let readiness = match auth.check_fresh() {
-            // The same words while it lasts: each change is logged.
-            Ok(()) => auth.silent_since().map_or(Readiness::Ready, |since| {
-                Readiness::ReadyBut(format!("the store does not answer since {since}"))
-            }),
-            Err(_) => Readiness::NotReady("the store was not heard of for too long".to_owned()),
-        };
-        Box::pin(std::future::ready(readiness))
-    }
-}
-
-impl Running {
-    /// The use cases, for tests and tools in the same process.
-    #[must_use]
-    pub fn app(&self) -> &Arc<App> {
-        &self.app
-    }
-
-    /// Where REST listens.
-    #[must_use]
-    pub fn rest_address(&self) -> SocketAddr {
-        self.rest
-    }
-
-    /// Where gRPC listens.
-    #[must_use]
-    pub fn grpc_address(&self) -> SocketAddr {
-        self.grpc
-    }
-
-    /// Serves until `stop` is cancelled, then stops in order.
-    pub async fn run_until(self, stop: CancellationToken) {
-        stop.cancelled().await;
-        self.stop().await;
-    }
-
-    /// Lets requests finish and ends everything, within the drain limit and a few seconds.
-    pub async fn stop(self) {
-        self.shutdown.cancel();
-        self.daemon.wait().await;
-        if tokio::time::timeout(TASKS_END_WITHIN, self.tasks.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!("tasks are cut off that have not ended in time");
-        }
-        tracing::info!("iam stopped");
-    }
+    move || Box::pin(std::future::ready(photon_service::readiness(&auth)))
 }

@@ -35,10 +35,13 @@ const SERVICE_BASE: &[&str] = &[
 
 /// What creates things that cost needs of CreditService.
 const SPENDS: &[&str] = &[
-    "creditservice.quotas.check",
+    "creditservice.billing.get",
+    "creditservice.limits.list",
+    "creditservice.prices.list",
     "creditservice.quotas.get",
     "creditservice.reservations.commit",
     "creditservice.reservations.create",
+    "creditservice.reservations.extend",
     "creditservice.reservations.get",
     "creditservice.reservations.release",
     "creditservice.usage.record",

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    iam,
+    credit, iam,
     output::{Format, FormatName},
+    rest,
 };
 
 /// Operate PhotonCloud.
@@ -22,7 +23,7 @@ pub struct Cli {
     #[arg(short = 'o', long, global = true, value_enum, value_name = "FORMAT")]
     output: Option<FormatName>,
     #[command(flatten)]
-    pub(crate) iam: iam::cli::Access,
+    pub(crate) access: rest::cli::Access,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -108,6 +109,8 @@ pub(crate) enum Command {
     Store(Store),
     #[command(flatten)]
     Iam(iam::cli::Command),
+    #[command(flatten)]
+    Credit(credit::cli::Command),
     /// Print a shell's completions: `source <(photonctl completions bash)`.
     Completions {
         /// The shell.

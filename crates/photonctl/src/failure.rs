@@ -66,7 +66,11 @@ impl Failure {
     pub(crate) fn answered(code: &str, message: &str, row: photon_core::Code) -> Self {
         Self {
             message: format!("{message} ({code})"),
-            exit_code: exit_code(Code::from_i32(row.grpc)),
+            exit_code: match row.http {
+                // Whatever else a state is that does not allow it: quotas, bounds.
+                409 => 6,
+                _ => exit_code(Code::from_i32(row.grpc)),
+            },
         }
     }
 

@@ -5,6 +5,7 @@
 //!   photonctl store init | services                    over etcd-client: works on any etcd v3 store
 //!   photonctl pki                                      files only, no network; renew --online over REST: IAM
 //!   photonctl login | whoami | org | user | check ...  over REST: IAM
+//!   photonctl wallet | reservation | quota | price ... over REST: CreditService
 //! ```
 //! Prints tables for people; `-o json` (or `--json`) and `-o yaml` print one document (of a watch, one per message).
 //! Messages and errors go to stderr, so stdout can be piped. Exit codes are in [`failure`].
@@ -18,12 +19,14 @@ pub mod cli;
 pub mod failure;
 
 mod connection;
+mod credit;
 mod iam;
 mod kv;
 mod lease;
 mod member;
 mod output;
 mod pki;
+mod rest;
 mod services;
 mod status;
 mod store;
@@ -32,6 +35,7 @@ mod watch;
 use self::{
     cli::{Cli, Command},
     failure::Failure,
+    output::Format,
 };
 
 /// Runs one command.
@@ -40,9 +44,17 @@ use self::{
 /// What went wrong, with the exit code it stands for.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     let format = cli.format();
+    if format == Format::CSV
+        && !matches!(
+            cli.command,
+            Command::Credit(credit::cli::Command::Statement(_))
+        )
+    {
+        return Err(Failure::usage("-o csv is for statements"));
+    }
     let Cli {
         connection,
-        iam,
+        access,
         command,
         ..
     } = cli;
@@ -54,11 +66,12 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status => status::run(&connection, format).await,
         Command::Services { service } => services::run(&connection, format, service).await,
         Command::Pki(cli::Pki::Renew(options)) if options.online => {
-            iam::renew_certificate(&connection, &iam, format, options.force).await
+            iam::renew_certificate(&connection, &access, format, options.force).await
         }
         Command::Pki(command) => pki::run(format, command),
         Command::Store(command) => store::run(&connection, format, command).await,
-        Command::Iam(command) => iam::run(&connection, &iam, format, command).await,
+        Command::Iam(command) => iam::run(&connection, &access, format, command).await,
+        Command::Credit(command) => credit::run(&connection, &access, format, command).await,
         Command::Completions { shell } => completions(shell),
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Format {
 impl Format {
     /// What most programs read.
     pub(crate) const JSON: Self = Self::Data(Notation::Json);
+    /// What spreadsheets read.
+    pub(crate) const CSV: Self = Self::Data(Notation::Csv);
 }
 
 /// How a document is written.
@@ -26,6 +28,10 @@ impl Format {
 pub(crate) enum Notation {
     Json,
     Yaml,
+    /// The names of the records in it, one a line.
+    Name,
+    /// Only where a service writes it.
+    Csv,
 }
 
 /// The words of `-o`.
@@ -37,6 +43,10 @@ pub(crate) enum FormatName {
     Json,
     /// One YAML document.
     Yaml,
+    /// Only names or ids, one a line, for scripts.
+    Name,
+    /// Of statements: the columns of FOCUS.
+    Csv,
 }
 
 impl From<FormatName> for Format {
@@ -45,6 +55,8 @@ impl From<FormatName> for Format {
             FormatName::Table => Self::Human,
             FormatName::Json => Self::JSON,
             FormatName::Yaml => Self::Data(Notation::Yaml),
+            FormatName::Name => Self::Data(Notation::Name),
+            FormatName::Csv => Self::CSV,
         }
     }
 }
@@ -60,6 +72,8 @@ pub(crate) fn data(notation: Notation, value: &Value) -> Result<(), Failure> {
             line(&text)
         }
         Notation::Yaml => bytes(yaml(value)?.as_bytes()),
+        Notation::Name => named(value),
+        Notation::Csv => Err(Failure::usage("this is not written as CSV")),
     }
 }
 
@@ -68,6 +82,56 @@ pub(crate) fn one_of_many(notation: Notation, value: &Value) -> Result<(), Failu
     match notation {
         Notation::Json => line(&value.to_string()),
         Notation::Yaml => bytes(format!("---\n{}", yaml(value)?).as_bytes()),
+        Notation::Name | Notation::Csv => data(notation, value),
+    }
+}
+
+/// The fields by which records are known, the best one first.
+const NAMES: &[&str] = &[
+    "id",
+    "key",
+    "kid",
+    "project_id",
+    "kind",
+    "sku",
+    "name",
+    "instance",
+    "principal",
+];
+
+/// Prints the names of the records in a document.
+fn named(value: &Value) -> Result<(), Failure> {
+    match names(value) {
+        Some(names) => names.iter().try_for_each(|name| line(name)),
+        None => {
+            eprintln!("there are no names in this: -o json shows it");
+            Ok(())
+        }
+    }
+}
+
+/// The name of a record, or those of the records that a document lists; `None` where there are no records.
+fn names(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::Object(fields) => {
+            let own = NAMES.iter().find_map(|name| match fields.get(*name)? {
+                Value::String(text) => Some(text.clone()),
+                Value::Number(number) => Some(number.to_string()),
+                _ => None,
+            });
+            match own {
+                Some(name) => Some(vec![name]),
+                None => fields
+                    .values()
+                    .filter(|field| field.is_array())
+                    .find_map(names),
+            }
+        }
+        Value::Array(items) => {
+            let all: Option<Vec<_>> = items.iter().map(names).collect();
+            Some(all?.concat())
+        }
+        _ => None,
     }
 }
 
@@ -90,9 +154,26 @@ pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
+/// On which side of a column its cells are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Left,
+    /// For numbers: what counts the same stands below each other.
+    Right,
+}
+
 /// Prints rows under their headings, in columns as wide as they need.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
-    bytes(rendered(headings, rows).as_bytes())
+    let columns: Vec<_> = headings
+        .iter()
+        .map(|&heading| (heading, Side::Left))
+        .collect();
+    aligned(&columns, rows)
+}
+
+/// [`table`] with the side of each column.
+pub(crate) fn aligned(columns: &[(&str, Side)], rows: &[Vec<String>]) -> Result<(), Failure> {
+    bytes(rendered(columns, rows).as_bytes())
 }
 
 /// Prints records as a table of these fields, under their names in capitals. `a.b` is the field b of the field a.
@@ -113,17 +194,26 @@ pub(crate) fn fields(record: &Value) -> Result<(), Failure> {
     let Some(fields) = record.as_object() else {
         return line(&visible(&cell(record)));
     };
-    let width = fields.keys().map(|name| name.chars().count()).max();
+    let labelled: Vec<_> = fields
+        .iter()
+        .map(|(name, value)| (name.as_str(), cell(value)))
+        .collect();
+    pairs(&labelled)
+}
+
+/// Prints values behind their names, one a line.
+pub(crate) fn pairs(pairs: &[(&str, String)]) -> Result<(), Failure> {
+    let width = pairs.iter().map(|(name, _)| name.chars().count()).max();
     let width = width.unwrap_or_default();
-    for (name, value) in fields {
-        let value: String = cell(value).chars().flat_map(shown_char).collect();
+    for (name, value) in pairs {
+        let value: String = value.chars().flat_map(shown_char).collect();
         line(format!("{name:<width$}  {value}").trim_end())?;
     }
     Ok(())
 }
 
 /// A value as people read it: texts without quotes, lists with commas, nothing for null.
-fn cell(value: &Value) -> String {
+pub(crate) fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -137,15 +227,15 @@ fn cell(value: &Value) -> String {
     }
 }
 
-fn rendered(headings: &[&str], rows: &[Vec<String>]) -> String {
+fn rendered(columns: &[(&str, Side)], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> = rows
         .iter()
         .map(|row| row.iter().map(|cell| visible(cell)).collect())
         .collect();
-    let widths: Vec<usize> = headings
+    let widths: Vec<usize> = columns
         .iter()
         .enumerate()
-        .map(|(at, heading)| {
+        .map(|(at, (heading, _))| {
             let cells = rows
                 .iter()
                 .filter_map(|row| row.get(at))
@@ -157,11 +247,14 @@ fn rendered(headings: &[&str], rows: &[Vec<String>]) -> String {
         })
         .collect();
     let mut text = String::new();
-    let headings: Vec<String> = headings.iter().map(|&heading| heading.to_owned()).collect();
+    let headings: Vec<String> = columns.iter().map(|(text, _)| (*text).to_owned()).collect();
     for row in std::iter::once(&headings).chain(&rows) {
         let mut printed = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            printed.push_str(&format!("{cell:<width$}  "));
+        for ((cell, width), (_, side)) in row.iter().zip(&widths).zip(columns) {
+            printed.push_str(&match side {
+                Side::Left => format!("{cell:<width$}  "),
+                Side::Right => format!("{cell:>width$}  "),
+            });
         }
         text.push_str(printed.trim_end());
         text.push('\n');
@@ -205,9 +298,34 @@ mod tests {
             vec!["long key".to_owned(), "22".to_owned()],
         ];
         assert_eq!(
-            rendered(&["KEY", "REVISION"], &rows),
+            rendered(&[("KEY", Side::Left), ("REVISION", Side::Left)], &rows),
             "KEY       REVISION\na         1\nlong key  22\n"
         );
+        assert_eq!(
+            rendered(&[("KEY", Side::Left), ("N", Side::Right)], &rows),
+            "KEY        N\na          1\nlong key  22\n"
+        );
+    }
+
+    #[test]
+    fn names_are_found_in_records_and_lists() {
+        let of = |value: Value| names(&value);
+        let some = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect());
+        for (value, expected) in [
+            (
+                serde_json::json!({"project_id": "p", "id": "rsv-1"}),
+                some(&["rsv-1"]),
+            ),
+            (
+                serde_json::json!({"next_page_token": null, "wallets": [{"org_id": "o", "project_id": "p"}, {"project_id": "q"}]}),
+                some(&["p", "q"]),
+            ),
+            (serde_json::json!({"items": []}), some(&[])),
+            (serde_json::json!({"items": [{"id": 7}]}), some(&["7"])),
+            (serde_json::json!({"done": true, "made": ["a"]}), None),
+        ] {
+            assert_eq!(of(value.clone()), expected, "{value}");
+        }
     }
 
     #[test]

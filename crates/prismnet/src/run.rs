@@ -7,13 +7,12 @@
 //!
 //! Any number of processes over one store are one service: what they know is in the store.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use anyhow::Context as _;
 use futures::future::BoxFuture;
-use photon_server::{Daemon, Listen, Readiness, config::ListenConfig};
-use photon_store::registry::Process;
-use tokio::net::TcpListener;
+use photon_server::{Daemon, Listen, Readiness};
+pub use photon_service::Sockets;
+use photon_service::{Parts, bound, process};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{app::App, config::Config, rest};
@@ -21,39 +20,8 @@ use crate::{app::App, config::Config, rest};
 /// The service's name in the log, in metrics and in its own permissions.
 pub(crate) const SERVICE: &str = "prismnet";
 
-/// How long the tasks behind the doors may take to end.
-const TASKS_END_WITHIN: Duration = Duration::from_secs(5);
-
-/// Sockets that are bound already; those that are not are bound as configured.
-#[derive(Debug, Default)]
-pub struct Sockets {
-    /// For REST.
-    pub rest: Option<TcpListener>,
-    /// For gRPC.
-    pub grpc: Option<TcpListener>,
-}
-
 /// A service that serves.
-pub struct Running {
-    app: Arc<App>,
-    daemon: photon_server::Running,
-    /// Begins the drain of the doors.
-    shutdown: CancellationToken,
-    /// Ends what goes on behind them.
-    end: CancellationToken,
-    tasks: TaskTracker,
-    rest: SocketAddr,
-    grpc: SocketAddr,
-}
-
-impl std::fmt::Debug for Running {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running")
-            .field("rest", &self.rest)
-            .field("grpc", &self.grpc)
-            .finish_non_exhaustive()
-    }
-}
+pub type Running = photon_service::Running<App>;
 
 /// Starts the service; it serves when this returns.
 ///
@@ -88,11 +56,12 @@ pub async fn start(config: Config, sockets: Sockets) -> anyhow::Result<Running> 
         .start(shutdown.clone())?;
     let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
     app.start_tasks(&tasks, &end);
-    let process = process(&app.config, rest, grpc);
+    let version = env!("CARGO_PKG_VERSION");
+    let listeners = (&app.config.rest, &app.config.grpc);
+    let process = process(SERVICE, version, (listeners.0, rest), (listeners.1, grpc));
     tasks.spawn(process.announce(app.store.clone(), shutdown.child_token()));
-    tasks.close();
-    tracing::info!(%rest, %grpc, "prismnet listens");
-    Ok(Running {
+    Ok(Running::new(Parts {
+        name: SERVICE,
         app,
         daemon: running,
         shutdown,
@@ -100,85 +69,10 @@ pub async fn start(config: Config, sockets: Sockets) -> anyhow::Result<Running> 
         tasks,
         rest,
         grpc,
-    })
+    }))
 }
 
-/// As what this process is listed in the registry.
-fn process(config: &Config, rest: SocketAddr, grpc: SocketAddr) -> Process {
-    let scheme = |listener: &ListenConfig| match listener.tls {
-        Some(_) => "https",
-        None => "http",
-    };
-    Process::new(SERVICE, env!("CARGO_PKG_VERSION"))
-        .listening("rest", scheme(&config.rest), rest)
-        .listening("grpc", scheme(&config.grpc), grpc)
-}
-
-async fn bound(
-    socket: Option<TcpListener>,
-    address: SocketAddr,
-    name: &str,
-) -> anyhow::Result<TcpListener> {
-    match socket {
-        Some(socket) => Ok(socket),
-        None => TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address} ({name})")),
-    }
-}
-
-/// Ready as long as decisions can be made; says so when the store they come from is silent.
 fn readiness(app: &Arc<App>) -> impl Fn() -> BoxFuture<'static, Readiness> + Send + Sync + 'static {
     let auth = app.auth.clone();
-    move || {
-        let readiness = if auth.check_fresh().is_err() {
-            Readiness::NotReady("the store was not heard of for too long".to_owned())
-        } else if let Some(since) = auth.silent_since() {
-            // The same words while it lasts: each change is logged.
-            Readiness::ReadyBut(format!("the store does not answer since {since}"))
-        } else {
-            Readiness::Ready
-        };
-        Box::pin(std::future::ready(readiness))
-    }
-}
-
-impl Running {
-    /// The use cases, for tests and tools in the same process.
-    #[must_use]
-    pub fn app(&self) -> &Arc<App> {
-        &self.app
-    }
-
-    /// Where REST listens.
-    #[must_use]
-    pub fn rest_address(&self) -> SocketAddr {
-        self.rest
-    }
-
-    /// Where gRPC listens.
-    #[must_use]
-    pub fn grpc_address(&self) -> SocketAddr {
-        self.grpc
-    }
-
-    /// Serves until `stop` is cancelled, then stops in order.
-    pub async fn run_until(self, stop: CancellationToken) {
-        stop.cancelled().await;
-        self.stop().await;
-    }
-
-    /// Lets requests finish and ends everything, within the drain limit and a few seconds.
-    pub async fn stop(self) {
-        self.shutdown.cancel();
-        self.daemon.wait().await;
-        self.end.cancel();
-        if tokio::time::timeout(TASKS_END_WITHIN, self.tasks.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!("tasks are cut off that have not ended in time");
-        }
-        tracing::info!("prismnet stopped");
-    }
+    move || Box::pin(std::future::ready(photon_service::readiness(&auth)))
 }

@@ -1,10 +1,13 @@
-//! photon-bench: load for any etcd v3 endpoint, and the side-by-side comparison of ChainFire with Debian's etcd; and IAM.
+//! photon-bench: load for any etcd v3 endpoint, and the side-by-side comparison of ChainFire with Debian's etcd; IAM; and
+//! CreditService beside PostgreSQL.
 //!
 //! ```text
 //! load.rs      the closed loop: N workers, one connection each, latencies
 //! workers.rs   what one worker does in a step: put, get, transaction, range, page
 //! watch.rs     delivery latency to many watchers under a fixed write rate
 //! iam/         checks and verifications over REST, memory, and the time to start, of IAM
+//! credit/      reservations of CreditService and of a ledger in PostgreSQL, in turns; a grown ledger's memory and start
+//! keep_alive.rs  HTTP connections that stay open
 //! election.rs  time without an acknowledged write after SIGKILL of the leader
 //! fsync.rs     what a durable write costs, by the kind of file
 //! ceiling.rs   a service that answers with constants: what the gRPC stack itself allows
@@ -19,10 +22,12 @@
 mod ceiling;
 mod cli;
 mod compare;
+mod credit;
 mod data;
 mod election;
 mod fsync;
 mod iam;
+mod keep_alive;
 mod load;
 mod memory;
 mod server;

@@ -11,13 +11,11 @@
 //! | `lease` | `/api/v1/leases…` |
 //! | `cluster` | `/api/v1/cluster/…` |
 //! | `maintenance` | `/api/v1/compact`, `/api/v1/snapshot` |
-//! | `builtin` | what the daemon answers itself, for the document only |
 //!
 //! Shared with the native door (`crate::native`): `error` (etcd's refusals in the suite's words), `scan` (paged
 //! lists), `changes` (watches), `encoding` (values as text), `size` (how much one answer holds).
 
 pub(crate) mod asking;
-mod builtin;
 pub(crate) mod changes;
 pub(crate) mod cluster;
 pub(crate) mod encoding;

@@ -1,45 +1,10 @@
 //! The OpenAPI document of these routes, and the envelope around every answer.
 
-use serde::Serialize;
-use utoipa::{IntoResponses, OpenApi, ToSchema};
+pub(super) use photon_server::rest::Envelope;
+use photon_server::rest::{ErrorEnvelope, builtin};
+use utoipa::{IntoResponses, OpenApi};
 
-use super::{builtin, cluster, kv, lease, maintenance, txn, watch};
-
-/// Every successful answer.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Envelope<T: ToSchema> {
-    data: T,
-    meta: Meta,
-}
-
-/// What an answer says about itself.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Meta {
-    /// Ours; it stands in the log too.
-    #[schema(example = "0f8fad5b-d9cb-469f-a165-70867728950e")]
-    request_id: String,
-    #[schema(format = DateTime, example = "2025-12-12T08:30:00Z")]
-    timestamp: String,
-}
-
-/// Every other answer.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ErrorEnvelope {
-    error: ErrorBody,
-    meta: Meta,
-}
-
-/// What went wrong.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ErrorBody {
-    /// A word for programs: VALIDATION_ERROR, NOT_FOUND, COMPACTED, NO_QUORUM, …
-    #[schema(example = "NOT_FOUND")]
-    code: String,
-    /// A sentence for people.
-    message: String,
-    /// For programs: of a VALIDATION_ERROR, `field` and `constraint`.
-    details: Option<serde_json::Value>,
-}
+use super::{cluster, kv, lease, maintenance, txn, watch};
 
 /// The failures every route shares.
 #[derive(IntoResponses)]
@@ -102,16 +67,13 @@ pub(super) enum Failure {
         lease::grant, lease::list, lease::get, lease::keep_alive, lease::revoke,
         watch::watch,
         maintenance::compact, maintenance::snapshot,
-        builtin::health, builtin::readyz, builtin::livez, builtin::metrics,
     ),
-    components(schemas(ErrorEnvelope, ErrorBody, Meta)),
     tags(
         (name = "kv", description = "Keys and values"),
         (name = "watch", description = "Changes as they happen"),
         (name = "leases", description = "Keys that end by themselves"),
         (name = "cluster", description = "Members and leadership"),
         (name = "maintenance", description = "History and backup"),
-        (name = "process", description = "Whether the node is well, and what it counts"),
     )
 )]
 struct Document;
@@ -119,5 +81,7 @@ struct Document;
 /// The document, as it is served at `/openapi.json` and kept in `docs/api/openapi/chainfire.yaml`.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    Document::openapi()
+    let mut document = Document::openapi();
+    document.merge(builtin::document());
+    document
 }

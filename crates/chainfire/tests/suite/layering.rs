@@ -67,8 +67,8 @@ fn uses_of(crate_name: &str, cell: &str) -> BTreeSet<String> {
             "clients" => vec!["chainfire-client".to_owned()],
             "ledger" => vec!["creditservice-ledger".to_owned()],
             "model" => vec!["prismnet-model".to_owned()],
-            "core" | "proto" | "pki" | "raft" | "server" | "store" | "authz" | "auth"
-            | "reconcile" => {
+            "core" | "proto" | "pki" | "raft" | "server" | "service" | "store" | "authz"
+            | "auth" | "reconcile" => {
                 vec![format!("photon-{short}")]
             }
             _ => panic!("{crate_name}: the table names an unknown crate {short:?}"),

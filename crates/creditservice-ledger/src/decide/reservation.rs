@@ -166,7 +166,8 @@ pub(super) fn commit(
         units: units.clone(),
         resource,
     };
-    draft.enter(what, postings, command.description.as_ref())?;
+    let description = command.description.as_ref().or(hold.description.as_ref());
+    draft.enter(what, postings, description)?;
     Ok(Outcome::Entered)
 }
 

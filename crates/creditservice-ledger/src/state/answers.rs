@@ -79,7 +79,7 @@ impl State {
             .map_or(Answer::Done, |view| Answer::Reservation(Box::new(view)))
     }
 
-    /// A reservation that is open, or was resolved lately (then without its units and resource).
+    /// A reservation that is open, or was resolved lately (then without its units).
     #[must_use]
     pub fn reservation(&self, id: ReservationId) -> Option<ReservationView> {
         if let Some(hold) = self.holds.get(&id) {
@@ -100,7 +100,7 @@ impl State {
             units: crate::units::Units::none(),
             status: resolution.status,
             expires_at: resolution.expires_at,
-            resource: crate::command::Resource::default(),
+            resource: resolution.resource.clone(),
         })
     }
 }

@@ -174,6 +174,7 @@ impl State {
             units: held.units.clone(),
             expires_at: held.expires_at,
             resource: held.resource.clone(),
+            description: entry.description.clone(),
         };
         self.insert_hold(entry.reservation_id(self.shard), hold);
         Ok(())
@@ -214,6 +215,11 @@ impl State {
             amount: hold.amount,
             status,
             expires_at: hold.expires_at,
+            resource: match &entry.what {
+                // It may have been named only now.
+                What::Committed { resource, .. } => resource.clone(),
+                _ => hold.resource,
+            },
         };
         self.resolved.remember(entry.at, id, resolution);
         Ok(())

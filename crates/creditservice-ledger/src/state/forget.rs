@@ -26,12 +26,12 @@ impl State {
 
     fn forget_refunds(&mut self) {
         let oldest = self.at.plus_seconds(-REFUNDABLE_SECONDS);
-        while let Some(first) = self.refunds.first_entry() {
+        while let Some(&(first, _)) = self.refunds.get_min() {
             // One that is no place of ours was never let in.
-            if Place::of(*first.key()).is_some_and(|place| place.at >= oldest) {
+            if Place::of(first).is_some_and(|place| place.at >= oldest) {
                 break;
             }
-            first.remove();
+            self.refunds.remove(&first);
         }
     }
 
@@ -40,12 +40,11 @@ impl State {
         let oldest = self.at.seconds() - USAGE_SECONDS;
         for _ in 0..METERS_AT_ONCE {
             let is_old = |(end, ..): &&(i64, _, _)| *end < oldest;
-            if self.meter_ages.first().filter(is_old).is_none() {
-                break;
-            }
-            let Some((_, name, meter)) = self.meter_ages.pop_first() else {
+            let Some(oldest) = self.meter_ages.get_min().filter(is_old).cloned() else {
                 break;
             };
+            self.meter_ages.remove(&oldest);
+            let (_, name, meter) = oldest;
             if let Some(project) = self.projects.get_mut(&name) {
                 project.meters.remove(&meter);
                 if project.is_empty() {

@@ -13,7 +13,9 @@ mod remembered;
 mod replay;
 pub mod snapshot;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+
+use imbl::{OrdMap, OrdSet};
 
 use photon_core::Name;
 
@@ -27,6 +29,7 @@ use crate::{
     entry::Account,
     id::{EntryId, ReservationId, Shard},
     rating::PriceBook,
+    text::Description,
     time::Time,
     units::{Limit, ResourceKind, Units},
 };
@@ -57,6 +60,9 @@ impl Default for Bounds {
 }
 
 /// The ledger of one shard.
+///
+/// Whatever may be large is a collection that shares its parts with its copies: a clone costs nothing, so that a snapshot is
+/// written from one while commands go on.
 #[derive(Clone, Debug)]
 pub struct State {
     pub(crate) shard: Shard,
@@ -65,22 +71,22 @@ pub struct State {
     pub(crate) seq: u64,
     /// Of the last entry.
     pub(crate) at: Time,
-    pub(crate) projects: BTreeMap<Name, Project>,
+    pub(crate) projects: OrdMap<Name, Project>,
     /// Open reservations.
-    pub(crate) holds: BTreeMap<ReservationId, OpenHold>,
+    pub(crate) holds: OrdMap<ReservationId, OpenHold>,
     /// The same by the moment they are over.
-    pub(crate) expiry: BTreeSet<(Time, ReservationId)>,
+    pub(crate) expiry: OrdSet<(Time, ReservationId)>,
     pub(crate) resolved: Resolved,
     pub(crate) keys: Keys,
     /// What was refunded of charges that may still be refunded. The ids sort by the time of the charge.
-    pub(crate) refunds: BTreeMap<EntryId, i64>,
+    pub(crate) refunds: OrdMap<EntryId, i64>,
     /// Registered kinds and their defaults.
     pub(crate) limits: BTreeMap<ResourceKind, Limit>,
     pub(crate) prices: PriceBook,
     /// The accounts of the shard: external, revenue, pools.
     pub(crate) totals: BTreeMap<Account, i128>,
     /// Meters by the second after the last one they counted.
-    pub(crate) meter_ages: BTreeSet<(i64, Name, Meter)>,
+    pub(crate) meter_ages: OrdSet<(i64, Name, Meter)>,
 }
 
 /// A reservation that holds.
@@ -91,6 +97,7 @@ pub(crate) struct OpenHold {
     pub(crate) units: Units,
     pub(crate) expires_at: Time,
     pub(crate) resource: Resource,
+    pub(crate) description: Option<Description>,
 }
 
 impl State {
@@ -108,16 +115,16 @@ impl State {
             bounds,
             seq: 0,
             at: Time::START,
-            projects: BTreeMap::new(),
-            holds: BTreeMap::new(),
-            expiry: BTreeSet::new(),
+            projects: OrdMap::new(),
+            holds: OrdMap::new(),
+            expiry: OrdSet::new(),
             resolved: Resolved::default(),
             keys: Keys::default(),
-            refunds: BTreeMap::new(),
+            refunds: OrdMap::new(),
             limits: BTreeMap::new(),
             prices: PriceBook::default(),
             totals: BTreeMap::new(),
-            meter_ages: BTreeSet::new(),
+            meter_ages: OrdSet::new(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! What belongs to one project.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use imbl::{OrdMap, OrdSet};
 use photon_core::Name;
 use serde::{Deserialize, Serialize};
 
@@ -25,12 +26,12 @@ pub(crate) struct Project {
     /// Limits of its own.
     pub(crate) limits: BTreeMap<ResourceKind, Limit>,
     /// Which resource uses which units.
-    pub(crate) claims: BTreeMap<ResourceId, Units>,
+    pub(crate) claims: OrdMap<ResourceId, Units>,
     /// Its open reservations by the moment they are over.
-    pub(crate) open: BTreeSet<(Time, ReservationId)>,
+    pub(crate) open: OrdSet<(Time, ReservationId)>,
     /// Rated and not yet posted; nothing is left out.
     pub(crate) carries: BTreeMap<Sku, Exact>,
-    pub(crate) meters: BTreeMap<Meter, Covered>,
+    pub(crate) meters: OrdMap<Meter, Covered>,
 }
 
 /// What a resource uses of a SKU is counted once.

@@ -79,7 +79,7 @@ impl State {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
         self.projects
-            .range::<Name, _>((from, Unbounded))
+            .range::<_, Name>((from, Unbounded))
             .filter_map(|(project, _)| self.wallet(project))
     }
 
@@ -128,13 +128,20 @@ impl State {
     /// When the next hold is over.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Time> {
-        self.expiry.first().map(|(at, _)| *at)
+        self.expiry.get_min().map(|(at, _)| *at)
     }
 
     /// Those whose time has come, first come first, if there are any.
     pub(crate) fn due(&self, now: Time) -> Option<ReservationId> {
-        let (at, id) = self.expiry.first()?;
+        let (at, id) = self.expiry.get_min()?;
         (*at <= now).then_some(*id)
+    }
+
+    /// About how many rows a snapshot would have.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        let rows = self.projects.len() + self.holds.len() + self.resolved.len() + self.keys.len();
+        rows as u64
     }
 
     /// How many reservations are open, how many resolved ones and how many keys are remembered: for metrics.

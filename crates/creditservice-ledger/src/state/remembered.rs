@@ -1,12 +1,12 @@
 //! What is remembered for a while: resolved reservations, and answers under idempotency keys.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-
+use imbl::{HashMap, OrdMap, Vector};
 use photon_core::Name;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     answer::{Answer, ReservationStatus},
+    command::Resource,
     id::ReservationId,
     key::{Digest, Key},
     time::Time,
@@ -19,14 +19,16 @@ pub(crate) struct Resolution {
     pub(crate) amount: i64,
     pub(crate) status: ReservationStatus,
     pub(crate) expires_at: Time,
+    #[serde(default, skip_serializing_if = "Resource::is_unknown")]
+    pub(crate) resource: Resource,
 }
 
 /// Resolved reservations, in the order of their resolution.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Resolved {
-    by_id: BTreeMap<ReservationId, Resolution>,
+    by_id: OrdMap<ReservationId, Resolution>,
     /// With the ledger's time of the resolution.
-    order: VecDeque<(Time, ReservationId)>,
+    order: Vector<(Time, ReservationId)>,
 }
 
 impl Resolved {
@@ -71,7 +73,7 @@ struct Remembered {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Keys {
     by_digest: HashMap<Digest, Remembered>,
-    order: VecDeque<(Time, Digest)>,
+    order: Vector<(Time, Digest)>,
 }
 
 /// What is known of a key.

@@ -22,7 +22,7 @@ use crate::{
     id::{EntryId, ReservationId, Shard},
     key::{Digest, Key},
     rating::{Covered, Exact, Rate, Sku},
-    text::ResourceId,
+    text::{Description, ResourceId},
     time::Time,
     units::{Limit, ResourceKind, Units},
 };
@@ -98,6 +98,8 @@ enum Row {
         expires_at: Time,
         #[serde(default, skip_serializing_if = "Resource::is_unknown")]
         resource: Resource,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<Description>,
     },
     Resolved(Time, ReservationId, Resolution),
     Key(Time, Key, Answer),
@@ -239,6 +241,7 @@ fn hold_row(id: ReservationId, hold: &OpenHold) -> Row {
         units: hold.units.clone(),
         expires_at: hold.expires_at,
         resource: hold.resource.clone(),
+        description: hold.description.clone(),
     }
 }
 
@@ -377,6 +380,7 @@ impl State {
                 units,
                 expires_at,
                 resource,
+                description,
             } => self.insert_hold(
                 id,
                 OpenHold {
@@ -385,6 +389,7 @@ impl State {
                     units,
                     expires_at,
                     resource,
+                    description,
                 },
             ),
             Row::Resolved(at, id, resolution) => self.resolved.remember(at, id, resolution),

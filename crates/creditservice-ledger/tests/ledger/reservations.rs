@@ -4,7 +4,7 @@ use creditservice_ledger::*;
 
 use super::{
     build::*,
-    harness::{Ledger, reservation},
+    harness::{Ledger, reservation, restored},
 };
 
 /// 200 over a balance that covers 70: exactly those succeed.
@@ -23,6 +23,45 @@ fn a_balance_covers_what_it_covers() {
         .count();
     assert_eq!(held, 70);
     assert_eq!(ledger.figures("p"), (7_009, 7_000, 9));
+}
+
+/// Whom the reservation was for, and what, stands in the charge, also with a snapshot in between; the commit may say better.
+#[test]
+fn a_charge_says_what_the_reservation_said() {
+    let mut state = State::new(Shard::FIRST);
+    let now = Time::from_seconds(NOON);
+    let run = |state: &mut State, command: Command| state.apply(&command.into(), now).unwrap();
+    run(&mut state, create("p", 100, Settings::default()));
+    let text = |text: &str| Description::new(text.to_owned()).unwrap();
+    let asked = |resource: &str| match reserve("p", 10, 60) {
+        Command::Reserve(reserve) => Command::Reserve(Reserve {
+            resource: vm(resource),
+            description: Some(text("a VM")),
+            ..reserve
+        }),
+        other => other,
+    };
+    let ids = ["vm-1", "vm-2"].map(|resource| {
+        let held = run(&mut state, asked(resource));
+        reservation(&held.answer).id
+    });
+    let mut state = restored(&state, 1 << 19, Bounds::default());
+    let plain = run(&mut state, commit(ids[0], Some(5)));
+    assert_eq!(plain.entries[0].description, Some(text("a VM")));
+    assert_eq!(reservation(&plain.answer).resource, vm("vm-1"));
+    let better = match commit(ids[1], None) {
+        Command::Commit(commit) => Command::Commit(Commit {
+            resource_id: vm("vm-3").id,
+            description: Some(text("another")),
+            ..commit
+        }),
+        other => other,
+    };
+    let better = run(&mut state, better);
+    assert_eq!(better.entries[0].description, Some(text("another")));
+    assert_eq!(reservation(&better.answer).resource.id, vm("vm-3").id);
+    let read = restored(&state, 1 << 19, Bounds::default());
+    assert_eq!(read.reservation(ids[0]).unwrap().resource, vm("vm-1"));
 }
 
 #[test]

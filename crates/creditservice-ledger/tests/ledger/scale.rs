@@ -53,6 +53,11 @@ fn the_state_grows_with_wallets_and_not_with_history() {
     assert_eq!(entries, u64::try_from(wallets * (1 + 3 * rounds)).unwrap());
     // A few digits more, in sequence numbers and sums.
     assert!(sizes[2].abs_diff(sizes[0]) < 10_000, "{sizes:?}");
+    // What holds up the owner when a snapshot begins.
+    let begun = Instant::now();
+    let copy = state.clone();
+    eprintln!("copied in {:?}", begun.elapsed());
+    drop(copy);
     let begun = Instant::now();
     let read = restored(&state, 1 << 19, bounds);
     eprintln!("written and read in {:?}", begun.elapsed());

@@ -18,7 +18,7 @@ use creditservice_ledger::{
 use photon_store::{Error, Scan, Store};
 use serde::{Deserialize, Serialize};
 
-use crate::shard::stored;
+use crate::shard::{raw::RawStore, stored};
 
 /// Below it: all rows.
 const ROOT: &str = "/photon/creditservice/catalog/";
@@ -91,7 +91,7 @@ pub(crate) fn is_of_catalog(request: &Request) -> bool {
 }
 
 /// All rows below a prefix of the catalog, by key.
-pub(crate) async fn read(store: &Store, prefix: &str) -> Result<Vec<Row>, Error> {
+pub(crate) async fn read<S: RawStore>(store: &S, prefix: &str) -> Result<Vec<Row>, Error> {
     let mut rows = Vec::new();
     let mut from = None;
     loop {
@@ -99,7 +99,7 @@ pub(crate) async fn read(store: &Store, prefix: &str) -> Result<Vec<Row>, Error>
             from: from.take(),
             ..Scan::below(prefix, ROWS)
         };
-        let scanned = store.scan(&scan).await?;
+        let scanned = store.range(&scan).await?;
         for entry in &scanned.entries {
             rows.push(stored::read::<Stored>(entry)?.row);
         }
@@ -112,7 +112,7 @@ pub(crate) async fn read(store: &Store, prefix: &str) -> Result<Vec<Row>, Error>
 }
 
 /// The whole catalog.
-pub(crate) async fn read_all(store: &Store) -> Result<Vec<Row>, Error> {
+pub(crate) async fn read_all<S: RawStore>(store: &S) -> Result<Vec<Row>, Error> {
     read(store, ROOT).await
 }
 

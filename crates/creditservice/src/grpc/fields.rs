@@ -96,9 +96,16 @@ pub(crate) fn moment(
     field: &str,
     time: Option<prost_types::Timestamp>,
 ) -> Result<Option<Time>, Error> {
+    Ok(timestamp(field, time)?.map(crate::transaction::rest::time))
+}
+
+/// A time, if one is given.
+pub(crate) fn timestamp(
+    field: &str,
+    time: Option<prost_types::Timestamp>,
+) -> Result<Option<Timestamp>, Error> {
     time.map(|time| {
         Timestamp::new(time.seconds, time.nanos)
-            .map(crate::transaction::rest::time)
             .map_err(|_| Error::validation(field, "range", format!("{field} is not a time")))
     })
     .transpose()

@@ -24,10 +24,17 @@ const NEEDS: &[(&str, &str)] = &[
     ("Reservations/Extend", "creditservice.reservations.extend"),
     ("Quotas/List", "creditservice.quotas.get"),
     ("Quotas/Set", "creditservice.quotas.update"),
+    ("Quotas/ListLimits", "creditservice.limits.list"),
+    ("Quotas/RegisterLimit", "creditservice.limits.update"),
     ("Quotas/Free", "creditservice.usage.record"),
     ("Quotas/Recount", "creditservice.usage.record"),
     ("Usage/Record", "creditservice.usage.record"),
     ("Usage/Settle", "creditservice.usage.record"),
+    ("Prices/List", "creditservice.prices.list"),
+    ("Prices/Publish", "creditservice.prices.create"),
+    ("Statements/Get", "creditservice.statements.get"),
+    ("Billing/Get", "creditservice.billing.get"),
+    ("Billing/Set", "creditservice.billing.update"),
     // For processes of this service; see `shards`.
     ("Shards/Ask", "creditservice.shards.ask"),
 ];

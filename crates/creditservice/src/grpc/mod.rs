@@ -9,25 +9,18 @@ mod shards;
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::{Request as HttpRequest, State},
-    middleware::{Next, from_fn_with_state},
-    response::Response as HttpResponse,
-};
-use photon_auth::{Auth, Context};
+use photon_auth::Context;
 use photon_core::Error;
 use photon_proto::{
     CREDIT_FILE_DESCRIPTOR_SET,
     photon::credit::v1::{
-        quotas_server::QuotasServer, reservations_server::ReservationsServer,
-        shards_server::ShardsServer, usage_server::UsageServer, wallets_server::WalletsServer,
+        billing_server::BillingServer, prices_server::PricesServer, quotas_server::QuotasServer,
+        reservations_server::ReservationsServer, shards_server::ShardsServer,
+        statements_server::StatementsServer, usage_server::UsageServer,
+        wallets_server::WalletsServer,
     },
 };
-use photon_server::{
-    Peer,
-    grpc::{GoWords, reflection, reflection_v1alpha, status},
-};
+use photon_server::grpc::{GoWords, status};
 use tonic::{
     Request, Response, Status,
     metadata::{AsciiMetadataValue, MetadataValue},
@@ -93,11 +86,8 @@ impl Doors {
 /// # Errors
 /// A method that `methods` does not know.
 pub(crate) fn routes(app: &Arc<App>) -> anyhow::Result<Routes> {
-    let guarded = methods::guard(CREDIT_FILE_DESCRIPTOR_SET).around(&app.auth, services(app))?;
-    let reflected = for_the_known(&app.auth, reflection_routes()?);
-    // Each has what answers for unknown paths; the daemon's own comes behind both.
-    let routes = guarded.into_axum_router().merge(reflected.reset_fallback());
-    Ok(routes.into())
+    let set = CREDIT_FILE_DESCRIPTOR_SET;
+    photon_service::grpc::routes(&app.auth, methods::guard(set), set, services(app))
 }
 
 /// What each method needs, for tests that try them all.
@@ -118,38 +108,17 @@ fn services(app: &Arc<App>) -> Routes {
     let reservations = ReservationsServer::new(doors.clone()).max_decoding_message_size(limit);
     let quotas = QuotasServer::new(doors.clone()).max_decoding_message_size(limit);
     let usage = UsageServer::new(doors.clone()).max_decoding_message_size(limit);
+    let prices = PricesServer::new(doors.clone()).max_decoding_message_size(limit);
+    let statements = StatementsServer::new(doors.clone()).max_decoding_message_size(limit);
+    let billing = BillingServer::new(doors.clone()).max_decoding_message_size(limit);
     let shards = ShardsServer::new(doors).max_decoding_message_size(ASK_BYTES);
     Routes::default()
         .add_service(GoWords(wallets))
         .add_service(GoWords(reservations))
         .add_service(GoWords(quotas))
         .add_service(GoWords(usage))
+        .add_service(GoWords(prices))
+        .add_service(GoWords(statements))
+        .add_service(GoWords(billing))
         .add_service(GoWords(shards))
-}
-
-fn reflection_routes() -> Result<Routes, Error> {
-    let described = [CREDIT_FILE_DESCRIPTOR_SET];
-    let routes = Routes::new(reflection(&described)?);
-    Ok(routes.add_service(reflection_v1alpha(&described)?))
-}
-
-/// Routes for every caller that proves to be somebody: what strangers cannot call need not be described to them.
-fn for_the_known(auth: &Auth, routes: Routes) -> Router {
-    let layer = from_fn_with_state(auth.clone(), refuse_unknown);
-    routes.into_axum_router().layer(layer)
-}
-
-async fn refuse_unknown(
-    State(auth): State<Auth>,
-    request: HttpRequest,
-    next: Next,
-) -> HttpResponse {
-    let (parts, body) = request.into_parts();
-    let caller = auth.caller(&parts, parts.extensions.get::<Peer>()).await;
-    let refused = match caller {
-        Ok(Some(_)) => return next.run(HttpRequest::from_parts(parts, body)).await,
-        Ok(None) => Error::unauthenticated("a credential is required"),
-        Err(error) => error,
-    };
-    status(&refused).into_http()
 }

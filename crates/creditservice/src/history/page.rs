@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use creditservice_ledger::{Entry, Shard};
 use photon_core::Name;
-use photon_store::{Error, Scan, Store};
+use photon_store::{Error, Scan};
 use serde::{Deserialize, Serialize};
 
-use crate::shard::{layout, stored};
+use crate::shard::{layout, raw::RawStore, stored};
 
 /// Entries of a full page.
 pub(crate) const ENTRIES: usize = 256;
@@ -36,14 +36,14 @@ pub(super) struct Written {
 }
 
 /// The newest page of a project.
-pub(super) async fn newest(store: &Store, project: &Name) -> Result<Option<Page>, Error> {
+pub(super) async fn newest<S: RawStore>(store: &S, project: &Name) -> Result<Option<Page>, Error> {
     let pages = before(store, project, None, 1).await?;
     Ok(pages.into_iter().next())
 }
 
 /// At most `limit` pages of a project that begin before an entry, the newest first.
-pub(crate) async fn before(
-    store: &Store,
+pub(crate) async fn before<S: RawStore>(
+    store: &S,
     project: &Name,
     seq: Option<u64>,
     limit: u32,
@@ -57,8 +57,8 @@ pub(crate) async fn before(
 }
 
 /// At most `limit` pages of a project that begin at an entry or behind it, the oldest first.
-pub(crate) async fn from(
-    store: &Store,
+pub(crate) async fn from<S: RawStore>(
+    store: &S,
     project: &Name,
     seq: u64,
     limit: u32,
@@ -70,8 +70,8 @@ pub(crate) async fn from(
     read(store, &scan).await
 }
 
-async fn read(store: &Store, scan: &Scan) -> Result<Vec<Page>, Error> {
-    let scanned = store.scan(scan).await?;
+async fn read<S: RawStore>(store: &S, scan: &Scan) -> Result<Vec<Page>, Error> {
+    let scanned = store.range(scan).await?;
     scanned.entries.iter().map(stored::read).collect()
 }
 

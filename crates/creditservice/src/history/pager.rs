@@ -2,13 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use photon_store::{Error, Store};
+use creditservice_ledger::Shard;
+use photon_store::Error;
 
 use super::{Unpaged, page, unpaged::Batch};
 use crate::{
     clock::LedgerClock,
     shard::{
         Claim, layout,
+        raw::RawStore,
         stored::{self, Paged},
     },
 };
@@ -19,8 +21,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const BYTES: usize = 1 << 20;
 
 /// Pages until it is dropped or the shard has another owner.
-pub(crate) async fn run(
-    store: Store,
+pub(crate) async fn run<S: RawStore>(
+    store: S,
     claim: Claim,
     unpaged: Arc<Unpaged>,
     clock: Arc<LedgerClock>,
@@ -28,7 +30,7 @@ pub(crate) async fn run(
     loop {
         tokio::time::sleep(EVERY).await;
         if let Err(error) = page_what_is_due(&store, &claim, &unpaged, &clock).await {
-            if is_deposed(&error) {
+            if is_deposed(&error, claim.shard) {
                 return;
             }
             // What is not paged stays in memory, and in the journal.
@@ -37,12 +39,15 @@ pub(crate) async fn run(
     }
 }
 
-fn is_deposed(error: &Error) -> bool {
-    matches!(error, Error::Conflict { .. } | Error::NotFound { .. })
+fn is_deposed(error: &Error, shard: Shard) -> bool {
+    match error {
+        Error::Conflict { key } | Error::NotFound { key } => *key == layout::epoch(shard),
+        _ => false,
+    }
 }
 
-async fn page_what_is_due(
-    store: &Store,
+async fn page_what_is_due<S: RawStore>(
+    store: &S,
     claim: &Claim,
     unpaged: &Unpaged,
     clock: &LedgerClock,
@@ -58,13 +63,19 @@ async fn page_what_is_due(
 }
 
 /// Writes a batch, or as much of it as goes into one transaction, and returns that.
-async fn write(
-    store: &Store,
+async fn write<S: RawStore>(
+    store: &S,
     claim: &Claim,
     unpaged: &Unpaged,
     batch: Batch,
 ) -> Result<Batch, Error> {
-    let mut transaction = claim.fenced(store)?;
+    let mut changes = claim.fenced();
+    // A write whose answer was lost may happen late: not on top of this one, which would take entries out of pages again.
+    let paged_key = layout::paged(claim.shard);
+    match store.read(&paged_key).await? {
+        Some(before) => changes.at_revision(paged_key.clone(), before.revision),
+        None => changes.absent(paged_key.clone()),
+    };
     let mut bytes = 0;
     let mut done = Batch::new();
     for (project, entries) in batch {
@@ -76,14 +87,14 @@ async fn write(
         }
         bytes += more;
         for page in pages {
-            transaction.put_raw(&page.key, page.bytes, 0)?;
+            changes.put(page.key, page.bytes);
         }
         done.push((project, entries));
     }
     let paged = Paged {
         seq: unpaged.paged_after(&done),
     };
-    transaction.put_raw(&layout::paged(claim.shard), stored::encode(&paged)?, 0)?;
-    transaction.commit().await?;
+    changes.put(paged_key, stored::encode(&paged)?);
+    store.commit(changes).await?;
     Ok(done)
 }

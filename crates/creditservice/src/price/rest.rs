@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use creditservice_ledger::{Rate, Sku};
+use creditservice_ledger::{Currency, Sku};
 use jiff::Timestamp;
 use photon_auth::{Context, rest::Routes};
 use photon_core::Error;
@@ -11,11 +11,14 @@ use photon_server::rest::{Created, Data, Json, RestError, RestResult};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::service;
+use super::{rate, service};
 use crate::{
     app::App,
     catalog::Row,
-    rest::{Envelope, Failure, schema::IdText},
+    rest::{
+        Envelope, Failure,
+        schema::{CurrencyText, IdText},
+    },
 };
 
 pub(crate) fn routes() -> Routes<Arc<App>> {
@@ -59,6 +62,8 @@ pub(crate) struct Answer {
     nanos: u64,
     per_quantity: u64,
     per_seconds: Option<u64>,
+    #[schema(value_type = CurrencyText)]
+    currency: &'static str,
 }
 
 /// The price book.
@@ -80,6 +85,7 @@ fn answer(row: Row) -> Option<Answer> {
             nanos: rate.nanos(),
             per_quantity: rate.per_quantity(),
             per_seconds: rate.per_seconds(),
+            currency: Currency::Jpy.code(),
         }),
         Row::Limit { .. } => None,
     }
@@ -108,16 +114,7 @@ pub(crate) async fn publish(
     ctx: Context,
     Json(body): Json<PublishBody>,
 ) -> Result<Created<Answer>, RestError> {
-    let rate = Rate::new(body.nanos, body.per_quantity.unwrap_or(1), body.per_seconds).map_err(
-        |error| {
-            let field = match error {
-                creditservice_ledger::RateError::Nanos => "nanos",
-                creditservice_ledger::RateError::Quantity => "per_quantity",
-                creditservice_ledger::RateError::Seconds => "per_seconds",
-            };
-            Error::validation(field, "value", error.to_string())
-        },
-    )?;
+    let rate = rate(body.nanos, body.per_quantity, body.per_seconds)?;
     let row = service::publish(&app, &ctx, body.sku, body.effective_from, rate).await?;
     let answer = answer(row).ok_or_else(|| Error::internal("a price is no price"))?;
     Ok(Created(answer))

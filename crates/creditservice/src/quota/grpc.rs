@@ -2,13 +2,18 @@
 
 use creditservice_ledger::Limit;
 use photon_core::Error;
-use photon_proto::photon::credit::v1::{self as pb, quotas_server::Quotas, set_quota_request::To};
+use photon_proto::photon::credit::v1::{
+    self as pb, quotas_server::Quotas, register_limit_request::To as Default, set_quota_request::To,
+};
 use tonic::{Request, Response, Status};
 
 use super::{Quota, service};
-use crate::grpc::{
-    Doors,
-    fields::{invalid, name, text, units},
+use crate::{
+    catalog::Row,
+    grpc::{
+        Doors,
+        fields::{invalid, name, text, units},
+    },
 };
 
 impl From<Quota> for pb::Quota {
@@ -20,6 +25,16 @@ impl From<Quota> for pb::Quota {
             used: quota.used,
             reserved: quota.reserved,
         }
+    }
+}
+
+fn registered(row: Row) -> Option<pb::RegisteredLimit> {
+    match row {
+        Row::Limit { kind, default } => Some(pb::RegisteredLimit {
+            kind: kind.into(),
+            default: default.count(),
+        }),
+        Row::Price { .. } => None,
     }
 }
 
@@ -62,6 +77,41 @@ impl Quotas for Doors {
             let project = name("project_id", &asked.project_id)?;
             let done = service::set(&app, &ctx, &key, &project, &kind, limit).await?;
             Ok(done.map(Into::into))
+        })
+        .await
+    }
+
+    async fn list_limits(
+        &self,
+        request: Request<pb::ListLimitsRequest>,
+    ) -> Result<Response<pb::ListLimitsResponse>, Status> {
+        self.read(request, |app, ctx, _| async move {
+            let rows = service::registered(&app, &ctx).await?;
+            Ok(pb::ListLimitsResponse {
+                limits: rows.into_iter().filter_map(registered).collect(),
+            })
+        })
+        .await
+    }
+
+    async fn register_limit(
+        &self,
+        request: Request<pb::RegisterLimitRequest>,
+    ) -> Result<Response<pb::RegisteredLimit>, Status> {
+        self.read(request, |app, ctx, asked| async move {
+            let default = match asked.to {
+                Some(Default::Default(count)) => {
+                    Limit::at_most(count).map_err(|error| invalid("default", error))?
+                }
+                Some(Default::Unlimited(true)) => Limit::UNLIMITED,
+                Some(Default::Unlimited(false)) | None => return Err(Error::required("default")),
+            };
+            let kind = name("kind", &asked.kind)?;
+            service::register(&app, &ctx, kind.clone(), default).await?;
+            Ok(pb::RegisteredLimit {
+                kind: kind.into(),
+                default: default.count(),
+            })
         })
         .await
     }

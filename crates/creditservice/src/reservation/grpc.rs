@@ -57,6 +57,7 @@ impl Reservations for Doors {
             "Reservations/Create",
             request,
             |app, ctx, key, asked| async move {
+                let project = name("project_id", &asked.project_id)?;
                 let new = NewReservation {
                     hold: match asked.forecast {
                         Some(forecast) => {
@@ -66,7 +67,7 @@ impl Reservations for Doors {
                         None => Some(Hold::Amount(amount("amount", asked.amount)?)),
                     },
                     payer: if asked.by_service {
-                        usage::service::payer(&app, &ctx)?
+                        usage::service::payer(&app, &ctx, &project).await?
                     } else {
                         Payer::Caller
                     },
@@ -80,7 +81,7 @@ impl Reservations for Doors {
                         id: maybe_text("resource_id", asked.resource_id)?,
                     },
                     description: maybe_text("description", asked.description)?,
-                    project: name("project_id", &asked.project_id)?,
+                    project: project.clone(),
                 };
                 currency(given(&asked.currency))?;
                 let done = service::create(&app, &ctx, &key, new).await?;

@@ -6,28 +6,21 @@
 //! | module | what |
 //! |---|---|
 //! | `answer` | changes, and that they were made before |
-//! | `envelope` | what stands around every answer, and the failures, for the document |
 //! | `schema` | ids, amounts and texts, for the document |
-//! | `surplus` | refuses queries and bodies that a route does not take |
-//! | `builtin` | what the daemon answers itself, for the document only |
 
 mod answer;
-mod builtin;
-mod envelope;
 mod openapi;
 pub(crate) mod schema;
-mod surplus;
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use axum::{Router, middleware::from_fn_with_state};
+use axum::Router;
 use photon_auth::rest::{Declared, Routes};
 
-pub(crate) use self::{
-    answer::Outcome,
-    envelope::{Envelope, ErrorEnvelope, Failure},
-};
+pub(crate) use photon_server::rest::Envelope;
+pub(crate) use photon_service::openapi::Failure;
+
+pub(crate) use self::answer::Outcome;
 use crate::app::App;
 pub use openapi::openapi;
 
@@ -36,13 +29,7 @@ pub use openapi::openapi;
 /// # Errors
 /// Routes that cannot be: a defect.
 pub(crate) fn router(app: &Arc<App>) -> anyhow::Result<Router> {
-    let taken = Arc::new(surplus::Taken::of(&openapi())?);
-    let router = routes()
-        .into_router(&app.auth)
-        .context("the routes do not fit together")?;
-    Ok(router
-        .route_layer(from_fn_with_state(taken, surplus::refuse))
-        .with_state(Arc::clone(app)))
+    photon_service::rest::router(routes(), &openapi(), &app.auth, Arc::clone(app))
 }
 
 /// The routes with the permissions they need.
@@ -54,6 +41,7 @@ fn routes() -> Routes<Arc<App>> {
         .merge(crate::reservation::rest::routes())
         .merge(crate::quota::rest::routes())
         .merge(crate::price::rest::routes())
+        .merge(crate::billing::rest::routes())
 }
 
 /// What each route needs, for tests that try them all.

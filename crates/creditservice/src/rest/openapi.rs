@@ -1,12 +1,9 @@
 //! The OpenAPI document of all routes.
 
-use utoipa::{
-    Modify, OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
-};
+use photon_service::openapi::{Credentials, complete};
+use utoipa::OpenApi;
 
-use super::{builtin, envelope};
-use crate::{price, quota, reservation, statement, transaction, wallet};
+use crate::{billing, price, quota, reservation, statement, transaction, wallet};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,9 +23,8 @@ use crate::{price, quota, reservation, statement, transaction, wallet};
         reservation::rest::commit, reservation::rest::release, reservation::rest::extend,
         quota::rest::list, quota::rest::set, quota::rest::unset, quota::rest::limits, quota::rest::register,
         price::rest::list, price::rest::publish,
-        builtin::health, builtin::readyz, builtin::livez, builtin::metrics,
+        billing::rest::get, billing::rest::set, billing::rest::unset,
     ),
-    components(schemas(envelope::ErrorEnvelope, envelope::ErrorBody, envelope::Meta)),
     modifiers(&Credentials),
     tags(
         (name = "wallets", description = "What projects pay from"),
@@ -37,52 +33,15 @@ use crate::{price, quota, reservation, statement, transaction, wallet};
         (name = "reservations", description = "Credit that is held until it is charged or given back"),
         (name = "quotas", description = "How much of each kind a project may have, and has"),
         (name = "prices", description = "What usage costs"),
-        (name = "process", description = "Whether the service is well, and what it counts"),
+        (name = "billing", description = "Whether projects must have a wallet"),
     )
 )]
 struct Document;
-
-/// The ways to say who one is, and that most routes want one of them.
-struct Credentials;
-
-/// Bearer token.
-const BEARER: &str = "bearer";
-/// Client certificate.
-const CERTIFICATE: &str = "certificate";
-
-impl Modify for Credentials {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let components = document.components.get_or_insert_with(Default::default);
-        let bearer = Http::builder()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .description(Some("A token of IAM's /api/v1/auth/token."))
-            .build();
-        components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
-        components.add_security_scheme(
-            CERTIFICATE,
-            SecurityScheme::MutualTls {
-                description: Some("A client certificate of the suite.".to_owned()),
-                deprecated: None,
-                extensions: None,
-            },
-        );
-        let either = [BEARER, CERTIFICATE]
-            .map(|scheme| SecurityRequirement::new(scheme, Vec::<String>::new()));
-        document.security = Some(either.into());
-    }
-}
 
 /// The document, as it is served at `/openapi.json` and kept in `docs/api/openapi/creditservice.yaml`.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
-    // What the daemon answers to everybody.
-    for path in ["/health", "/livez", "/readyz"] {
-        let item = document.paths.paths.get_mut(path);
-        if let Some(operation) = item.and_then(|item| item.get.as_mut()) {
-            operation.security = Some(Vec::new());
-        }
-    }
+    complete(&mut document, &super::declared());
     document
 }

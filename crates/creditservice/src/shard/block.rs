@@ -7,12 +7,13 @@
 //! An altered, missing or foreign block is noticed by whoever reads the chain.
 
 use creditservice_ledger::{Entry, Shard, Time};
-use photon_store::{Error, Store};
+use photon_store::Error;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{
     layout,
+    raw::RawStore,
     stored::{self, Head},
 };
 
@@ -63,9 +64,13 @@ pub(crate) fn encode(place: &Place<'_>, entries: &[u8]) -> Vec<u8> {
 }
 
 /// Reads a block by its number, without looking at the chain.
-pub(crate) async fn read(store: &Store, shard: Shard, number: u64) -> Result<Block, Error> {
+pub(crate) async fn read<S: RawStore>(
+    store: &S,
+    shard: Shard,
+    number: u64,
+) -> Result<Block, Error> {
     let key = layout::block(shard, number);
-    let Some(entry) = store.get_raw(&key).await? else {
+    let Some(entry) = store.read(&key).await? else {
         return Err(Error::Corrupt {
             key,
             reason: "a block of the journal is missing".to_owned(),

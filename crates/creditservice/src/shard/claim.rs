@@ -9,10 +9,11 @@
 //! owner's claim changes it.
 
 use creditservice_ledger::Shard;
-use photon_store::{Error, Store, Transaction};
+use photon_store::Error;
 
 use super::{
     layout,
+    raw::{Changes, RawStore},
     stored::{self, Epoch, Owner},
 };
 
@@ -36,45 +37,45 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// A transaction that happens only while the ownership lasts.
-    pub(crate) fn fenced(&self, store: &Store) -> Result<Transaction, Error> {
-        let mut transaction = store.transaction();
-        transaction.at_revision(&layout::epoch(self.shard), self.revision)?;
-        Ok(transaction)
+    /// Changes that happen only while the ownership lasts.
+    pub(crate) fn fenced(&self) -> Changes {
+        let mut changes = Changes::default();
+        changes.at_revision(layout::epoch(self.shard), self.revision);
+        changes
     }
 
     /// Makes way for another owner. Everything of this one must be written.
-    pub(crate) async fn give_up(&self, store: &Store) -> Result<(), Error> {
-        let mut transaction = self.fenced(store)?;
-        transaction.delete_raw(&layout::owner(self.shard))?;
-        transaction.commit().await.map(|_| ())
+    pub(crate) async fn give_up<S: RawStore>(&self, store: &S) -> Result<(), Error> {
+        let mut changes = self.fenced();
+        changes.delete(layout::owner(self.shard));
+        store.commit(changes).await.map(|_| ())
     }
 }
 
 /// Claims a shard that is vacant, or that a process of the same instance owned: then `own` is the revision of its key.
 /// `None`: somebody else was first.
-pub(crate) async fn claim(
-    store: &Store,
+pub(crate) async fn claim<S: RawStore>(
+    store: &S,
     shard: Shard,
     candidate: &Candidate,
     own: Option<i64>,
 ) -> Result<Option<Claim>, Error> {
     let (epoch_key, owner_key) = (layout::epoch(shard), layout::owner(shard));
-    let mut transaction = store.transaction();
-    let before = store.get_raw(&epoch_key).await?;
+    let mut changes = Changes::default();
+    let before = store.read(&epoch_key).await?;
     let epoch = match &before {
         Some(entry) => {
-            transaction.at_revision(&epoch_key, entry.revision)?;
+            changes.at_revision(epoch_key.clone(), entry.revision);
             stored::read::<Epoch>(entry)?.epoch + 1
         }
         None => {
-            transaction.absent(&epoch_key)?;
+            changes.absent(epoch_key.clone());
             1
         }
     };
     match own {
-        Some(revision) => transaction.at_revision(&owner_key, revision)?,
-        None => transaction.absent(&owner_key)?,
+        Some(revision) => changes.at_revision(owner_key.clone(), revision),
+        None => changes.absent(owner_key.clone()),
     };
     let owner = Owner {
         instance: candidate.instance.clone(),
@@ -85,14 +86,16 @@ pub(crate) async fn claim(
         epoch,
         instance: candidate.instance.clone(),
     };
-    transaction
-        .put_raw(&epoch_key, stored::encode(&raised)?, 0)?
-        .put_raw(&owner_key, stored::encode(&owner)?, candidate.lease)?;
-    match transaction.commit().await {
-        Ok(committed) => Ok(Some(Claim {
+    changes.put(epoch_key, stored::encode(&raised)?).put_under(
+        owner_key,
+        stored::encode(&owner)?,
+        candidate.lease,
+    );
+    match store.commit(changes).await {
+        Ok(revision) => Ok(Some(Claim {
             shard,
             epoch,
-            revision: committed.revision,
+            revision,
         })),
         Err(Error::AlreadyExists { .. } | Error::Conflict { .. } | Error::NotFound { .. }) => {
             Ok(None)

@@ -41,6 +41,11 @@ pub(crate) fn paged(shard: Shard) -> String {
     format!("{ROOT}/shard/{}/paged", shard.number())
 }
 
+/// Up to which block the journal was exported.
+pub(crate) fn exported(shard: Shard) -> String {
+    format!("{ROOT}/shard/{}/exported", shard.number())
+}
+
 /// Below it: a shard's blocks.
 pub(crate) fn journal(shard: Shard) -> String {
     format!("{ROOT}/journal/{}/", shard.number())
@@ -51,9 +56,14 @@ pub(crate) fn block(shard: Shard, number: u64) -> String {
     format!("{}{number:016x}", journal(shard))
 }
 
+/// Below it: a shard's snapshots, by block, and behind them which one is current.
+pub(crate) fn snapshots(shard: Shard) -> String {
+    format!("{ROOT}/snapshot/{}/", shard.number())
+}
+
 /// Below it: the chunks of a snapshot of the state after a block.
 pub(crate) fn snapshot(shard: Shard, block: u64) -> String {
-    format!("{ROOT}/snapshot/{}/{block:016x}/", shard.number())
+    format!("{}{block:016x}/", snapshots(shard))
 }
 
 /// A chunk of a snapshot.
@@ -63,7 +73,7 @@ pub(crate) fn chunk(shard: Shard, block: u64, number: u32) -> String {
 
 /// Which snapshot to begin with.
 pub(crate) fn current_snapshot(shard: Shard) -> String {
-    format!("{ROOT}/snapshot/{}/current", shard.number())
+    format!("{}current", snapshots(shard))
 }
 
 /// Below it: a project's pages.

@@ -10,16 +10,18 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | `raw` | what is asked of the store |
 //! | `layout` `stored` `block` | keys, records, the chained journal |
 //! | `claim` | becoming owner, and the fence of its writes |
 //! | `load` `snapshot` | the state from the newest snapshot and the journal behind it |
 //! | `group` `owner` | commands in groups, one transaction each |
 //! | `public` | what others follow |
+//! | `tenure` | one ownership, from the claim to its end |
 //! | `view` `seat` | who is there, and a fair share for each |
 //! | `ask` `peers` | questions and answers between processes |
 
 pub(crate) mod ask;
-mod block;
+pub(crate) mod block;
 mod claim;
 mod group;
 pub(crate) mod layout;
@@ -27,9 +29,13 @@ mod load;
 mod owner;
 mod peers;
 pub(crate) mod public;
+pub(crate) mod raw;
 mod seat;
-mod snapshot;
+#[cfg(test)]
+mod simulation;
+pub(crate) mod snapshot;
 pub(crate) mod stored;
+mod tenure;
 mod view;
 
 use std::{
@@ -54,18 +60,18 @@ use self::{
     owner::Inbox,
     peers::Peers,
     stored::Spread,
-    view::View,
+    view::{Owned, View},
 };
-use crate::{clock::LedgerClock, config::ShardsConfig};
+use crate::{clock::LedgerClock, config::ShardsConfig, export::Exports};
 
-/// Into how many shards projects are spread by the first start of a service.
-const COUNT: u16 = 64;
 /// How long a request waits for an owner, if its own deadline is not nearer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Kept of a request's time to render its answer.
 const MARGIN: Duration = Duration::from_millis(200);
 /// Pauses between attempts grow to this; a change of owners ends them.
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// How long answers of an owner that made way may be on their way.
+const LAST_ANSWERS: Duration = Duration::from_millis(300);
 
 /// This process among those of the service. Clones are one.
 #[derive(Clone, Debug)]
@@ -82,6 +88,8 @@ struct Inner {
     count: u16,
     /// After so many entries the state is written as a whole.
     snapshot_entries: u64,
+    /// Where old blocks go, if they go anywhere.
+    exports: Option<Arc<Exports>>,
     clock: Arc<LedgerClock>,
     peers: Peers,
     view: watch::Sender<View>,
@@ -98,15 +106,17 @@ impl Shards {
         store: Store,
         grpc: String,
         config: &ShardsConfig,
+        exports: Option<Arc<Exports>>,
         tls: Option<TlsFiles>,
     ) -> photon_store::Result<Self> {
-        let count = spread(&store).await?.count;
+        let count = spread(&store, config.count).await?.count;
         Ok(Self(Arc::new(Inner {
             store,
             instance: Uuid::now_v7().to_string(),
             grpc,
             lease_ttl: config.lease(),
             snapshot_entries: config.snapshot_entries,
+            exports,
             count,
             clock: Arc::new(LedgerClock::new()),
             peers: Peers::new(tls),
@@ -146,10 +156,15 @@ impl Shards {
         &self.0.store
     }
 
-    /// How many shards have no owner that this process knows of.
+    /// How many shards have no owner that this process knows of, or are its own and not read yet.
     pub(crate) fn vacant(&self) -> usize {
         let view = self.0.view.borrow();
-        usize::from(self.0.count) - view.owners.len().min(usize::from(self.0.count))
+        let local = self.0.local.read();
+        let serves = |(shard, owned): &(&Shard, &Owned)| {
+            owned.owner.instance != self.0.instance || local.contains_key(*shard)
+        };
+        let served = view.owners.iter().filter(serves).count();
+        usize::from(self.0.count).saturating_sub(served)
     }
 
     /// Asks a shard's owner, wherever it is. While there is none it waits.
@@ -202,11 +217,27 @@ impl Shards {
         let owner = self.0.view.borrow().owners.get(&shard).cloned();
         match owner {
             Some(owned) if owned.owner.instance != self.0.instance => {
-                self.0.peers.ask(&owned.owner.grpc, shard, ask, end).await
+                tokio::select! {
+                    outcome = self.0.peers.ask(&owned.owner.grpc, shard, ask, end) => outcome,
+                    () = self.replaced(shard, &owned) => Outcome::unknown("its owner was replaced"),
+                }
             }
             Some(_) => Outcome::not_done("the journal is being read"),
             None => Outcome::not_done("nobody owns it now"),
         }
+    }
+
+    /// Waits until a shard is somebody else's: one that hangs answers nobody. Whoever made way has answered by then.
+    async fn replaced(&self, shard: Shard, owned: &Owned) {
+        let mut view = self.0.view.subscribe();
+        let is_over = |view: &View| {
+            let now = view.owners.get(&shard);
+            now.is_none_or(|now| now.revision != owned.revision)
+        };
+        if view.wait_for(is_over).await.is_err() {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(LAST_ANSWERS).await;
     }
 
     /// Answers another process, if the shard is owned here.
@@ -231,11 +262,11 @@ impl Inner {
     }
 }
 
-async fn spread(store: &Store) -> photon_store::Result<Spread> {
+async fn spread(store: &Store, count: u16) -> photon_store::Result<Spread> {
     if let Some(entry) = store.get_raw(layout::SHARDS).await? {
         return stored::read(&entry);
     }
-    let first = Spread { count: COUNT };
+    let first = Spread { count };
     let mut transaction = store.transaction();
     transaction
         .absent(layout::SHARDS)?

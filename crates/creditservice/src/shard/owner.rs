@@ -9,10 +9,10 @@
 //! Questions stand in the same queue. So what is read was written, and a refusal is told only when what it was decided by
 //! is written. An answer without a write is given only while the lease lasts by our own clock.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use creditservice_ledger::{Command, State};
-use photon_store::{Error, Lease, Store};
+use photon_store::{Error, Lease};
 use tokio::{
     sync::{
         mpsc::{self, error::TrySendError},
@@ -31,6 +31,7 @@ use super::{
     layout,
     load::Loaded,
     public::Known,
+    raw::RawStore,
     snapshot,
     stored::{self, Head},
 };
@@ -44,7 +45,7 @@ const QUEUE: usize = 4096;
 pub(crate) struct Inbox {
     works: mpsc::Sender<Work>,
     unpaged: Arc<Unpaged>,
-    lease: Arc<Lease>,
+    lease: Arc<dyn Term>,
 }
 
 /// What an owner takes from.
@@ -52,7 +53,7 @@ pub(crate) type Works = mpsc::Receiver<Work>;
 
 impl Inbox {
     /// An inbox and its other end.
-    pub(crate) fn new(unpaged: Arc<Unpaged>, lease: Arc<Lease>) -> (Self, Works) {
+    pub(crate) fn new(unpaged: Arc<Unpaged>, lease: Arc<dyn Term>) -> (Self, Works) {
         let (works, received) = mpsc::channel(QUEUE);
         let inbox = Self {
             works,
@@ -87,16 +88,23 @@ impl Inbox {
     /// Entries come here when they are written, so this need not wait for what is being written.
     fn unpaged_of(&self, project: &photon_core::Name) -> Outcome {
         let entries = self.unpaged.of(project);
-        if is_over(&self.lease) {
+        if self.lease.is_over() {
             return Outcome::not_done("the lease is over");
         }
         Outcome::Answered(Box::new(Reply::Unpaged { entries }))
     }
 }
 
-/// Whether somebody else may own what is under a lease.
-fn is_over(lease: &Lease) -> bool {
-    lease.is_lost() || Instant::now() >= lease.until()
+/// The lease of a process, as far as its owners ask.
+pub(crate) trait Term: fmt::Debug + Send + Sync {
+    /// Whether somebody else may own what is under it.
+    fn is_over(&self) -> bool;
+}
+
+impl Term for Lease {
+    fn is_over(&self) -> bool {
+        self.is_lost() || Instant::now() >= self.until()
+    }
 }
 
 /// Why an owner ended.
@@ -110,11 +118,11 @@ pub(crate) enum Ended {
 
 /// A shard's owner.
 #[derive(Debug)]
-pub(crate) struct Owner {
-    store: Store,
+pub(crate) struct Owner<S> {
+    store: S,
     claim: Claim,
     clock: Arc<LedgerClock>,
-    lease: Arc<Lease>,
+    lease: Arc<dyn Term>,
     state: State,
     link: Link,
     head_revision: i64,
@@ -129,17 +137,17 @@ pub(crate) struct Owner {
 
 /// What an owner works with.
 #[derive(Debug)]
-pub(crate) struct Tools {
-    pub(crate) store: Store,
+pub(crate) struct Tools<S> {
+    pub(crate) store: S,
     pub(crate) clock: Arc<LedgerClock>,
-    pub(crate) lease: Arc<Lease>,
+    pub(crate) lease: Arc<dyn Term>,
     /// After so many entries the state is written as a whole.
     pub(crate) snapshot_entries: u64,
 }
 
-impl Owner {
+impl<S: RawStore> Owner<S> {
     /// Goes on from what was loaded.
-    pub(crate) fn new(tools: Tools, claim: Claim, loaded: Loaded) -> Self {
+    pub(crate) fn new(tools: Tools<S>, claim: Claim, loaded: Loaded) -> Self {
         let Tools {
             store,
             clock,
@@ -256,7 +264,7 @@ impl Owner {
             return Err(Error::Protocol(format!("a defect of the ledger: {error}")));
         }
         if group.is_empty() {
-            if is_over(&self.lease) {
+            if self.lease.is_over() {
                 group.fail(&Outcome::not_done("the lease is over"));
                 return Err(Error::LeaseLost);
             }
@@ -292,7 +300,9 @@ impl Owner {
     /// Begins to write the state as a whole, beside what goes on, if it is time and none is being written.
     fn snapshot_if_due(&mut self) {
         let is_writing = self.snapshot.as_ref().is_some_and(|one| !one.is_finished());
-        if self.since_snapshot < self.snapshot_entries || is_writing {
+        // A large state is written less often: what is written stays in proportion to what changed.
+        let due = self.snapshot_entries.max(self.state.rows() / 4);
+        if self.since_snapshot < due || is_writing {
             return;
         }
         self.since_snapshot = 0;
@@ -333,20 +343,20 @@ impl Owner {
         };
         let head_key = layout::head(shard);
         let block_key = layout::block(shard, number);
-        let mut transaction = self.claim.fenced(&self.store)?;
+        let mut changes = self.claim.fenced();
         match self.head_revision {
-            0 => transaction.absent(&head_key)?,
-            revision => transaction.at_revision(&head_key, revision)?,
+            0 => changes.absent(head_key.clone()),
+            revision => changes.at_revision(head_key.clone(), revision),
         };
-        transaction
-            .absent(&block_key)?
-            .put_raw(&block_key, bytes, 0)?
-            .put_raw(&head_key, stored::encode(&head)?, 0)?;
+        changes
+            .absent(block_key.clone())
+            .put(block_key, bytes)
+            .put(head_key, stored::encode(&head)?);
         for (project, published) in &group.public {
             let record = stored::encode(published)?;
-            transaction.put_raw(&layout::public_wallet(project), record, 0)?;
+            changes.put(layout::public_wallet(project), record);
         }
-        let committed = transaction.commit().await?;
-        Ok((link, committed.revision))
+        let revision = self.store.commit(changes).await?;
+        Ok((link, revision))
     }
 }

@@ -27,6 +27,9 @@ pub(crate) struct Flags {
     mode: Mode,
     /// What is available is at or below one of its thresholds.
     low: bool,
+    /// The lowest of those: it changes with every one that is crossed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    threshold: Option<i64>,
     /// Nothing is available, the overdraft included.
     exhausted: bool,
     /// There is usage that could not be paid.
@@ -72,11 +75,14 @@ impl Known {
 impl Flags {
     fn of(wallet: &WalletView) -> Self {
         let available = wallet.figures.available;
+        // They are in order.
         let thresholds = wallet.settings.low_balance.as_slice();
+        let threshold = thresholds.iter().copied().find(|one| available <= *one);
         Self {
             status: wallet.figures.status,
             mode: wallet.settings.mode,
-            low: thresholds.last().is_some_and(|most| available <= *most),
+            low: threshold.is_some(),
+            threshold,
             exhausted: available + wallet.settings.overdraft.get() <= 0,
             owed: wallet.figures.owed > 0,
         }

@@ -15,13 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Inner,
-    claim::{self, Candidate},
+    claim::Candidate,
     layout,
-    load::load,
-    owner::{Ended, Inbox, Owner, Tools},
+    owner::{Inbox, Term},
     stored::{self, Process},
+    tenure::{self, Terms},
 };
-use crate::{catalog, history::pager};
 
 /// How often it is looked whether all is as it should be, beside every change.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -196,15 +195,25 @@ impl Seat<'_> {
 
     fn begin(&mut self, shard: Shard, own: Option<i64>) {
         let make_way = CancellationToken::new();
-        let tenure = Box::pin(tenure(
-            Arc::clone(self.inner),
-            Arc::clone(&self.lease),
-            self.candidate.clone(),
-            Arc::clone(&self.loads),
-            shard,
-            own,
-            make_way.clone(),
-        ));
+        let terms = Terms {
+            store: self.inner.store.clone(),
+            clock: Arc::clone(&self.inner.clock),
+            lease: Arc::clone(&self.lease) as Arc<dyn Term>,
+            candidate: self.candidate.clone(),
+            loads: Arc::clone(&self.loads),
+            snapshot_entries: self.inner.snapshot_entries,
+            exports: self.inner.exports.clone(),
+        };
+        let inner = Arc::clone(self.inner);
+        let seated = move |inbox: Option<Inbox>| match inbox {
+            Some(inbox) => {
+                inner.local.write().insert(shard, inbox);
+                // Whoever waits for this shard tries again.
+                inner.view.send_modify(|_| {});
+            }
+            None => drop(inner.local.write().remove(&shard)),
+        };
+        let tenure = Box::pin(tenure::hold(terms, shard, own, make_way.clone(), seated));
         self.tasks.spawn(async move { (shard, tenure.await) });
         self.tenures.insert(shard, Tenure { make_way });
     }
@@ -251,82 +260,5 @@ impl Seat<'_> {
                 None => return,
             }
         }
-    }
-}
-
-/// Owns a shard, from its claim until it is given up or taken away.
-async fn tenure(
-    inner: Arc<Inner>,
-    lease: Arc<Lease>,
-    candidate: Candidate,
-    loads: Arc<Semaphore>,
-    shard: Shard,
-    own: Option<i64>,
-    make_way: CancellationToken,
-) -> Result<(), Error> {
-    let permit = loads.acquire_owned().await;
-    let Some(claim) = claim::claim(&inner.store, shard, &candidate, own).await? else {
-        return Ok(());
-    };
-    let began = Instant::now();
-    let loaded = match load(&inner.store, shard).await {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            // Others may be able to read it.
-            if let Err(error) = claim.give_up(&inner.store).await {
-                tracing::warn!(shard = shard.number(), %error, "a shard could not be given up");
-            }
-            return Err(error);
-        }
-    };
-    drop(permit);
-    let (blocks, replayed) = (loaded.link.block, loaded.replayed);
-    let tools = Tools {
-        store: inner.store.clone(),
-        clock: Arc::clone(&inner.clock),
-        lease: Arc::clone(&lease),
-        snapshot_entries: inner.snapshot_entries,
-    };
-    let mut owner = Owner::new(tools, claim.clone(), loaded);
-    let rows = catalog::read_all(&inner.store).await?;
-    owner
-        .prepare(rows.iter().map(catalog::Row::command).collect())
-        .await?;
-    let unpaged = owner.unpaged();
-    let (inbox, works) = Inbox::new(Arc::clone(&unpaged), lease);
-    inner.local.write().insert(shard, inbox);
-    // Whoever waits for this shard tries again.
-    inner.view.send_modify(|_| {});
-    tracing::debug!(
-        shard = shard.number(),
-        epoch = claim.epoch,
-        blocks,
-        replayed,
-        ms = began.elapsed().as_millis(),
-        "owns a shard"
-    );
-    let paging = pager::run(
-        inner.store.clone(),
-        claim.clone(),
-        unpaged,
-        Arc::clone(&inner.clock),
-    );
-    // Dropped with the owner, perhaps in the middle of a write: the fence refuses it once there is another owner.
-    let ended = {
-        let (owning, paging) = (owner.run(works, make_way), async {
-            paging.await;
-            // Deposed: the owner finds out by its own next write, or by the lease.
-            std::future::pending::<()>().await;
-        });
-        tokio::pin!(owning, paging);
-        tokio::select! {
-            ended = &mut owning => ended,
-            () = &mut paging => Ended::Drained,
-        }
-    };
-    inner.local.write().remove(&shard);
-    match ended {
-        Ended::Drained => claim.give_up(&inner.store).await,
-        Ended::Failed(error) => Err(error),
     }
 }

@@ -4,13 +4,13 @@
 //!   snapshot/<shard>/<block>/<chunk>     the state after that block, written first
 //!   snapshot/<shard>/current             which one to begin with, written when all its chunks are there
 //! ```
-//! One that cannot be read is no harm: the journal has everything.
+//! One that cannot be read is no harm as long as the journal has everything: before blocks are exported it is read.
 
 use creditservice_ledger::{Bounds, Shard, State, snapshot};
-use photon_store::{Error, Scan, Store};
+use photon_store::{Error, Scan};
 use serde::{Deserialize, Serialize};
 
-use super::{block::Link, claim::Claim, layout, stored};
+use super::{block::Link, claim::Claim, layout, raw::RawStore, stored};
 
 /// The store takes 1.5 MiB.
 const CHUNK_BYTES: usize = 512 << 10;
@@ -30,26 +30,24 @@ struct Current {
     chunks: u32,
 }
 
-/// Writes a snapshot of the state after a block, and removes the one before.
-pub(super) async fn write(
-    store: &Store,
+/// Writes a snapshot of the state after a block, and removes those before.
+pub(super) async fn write<S: RawStore>(
+    store: &S,
     claim: &Claim,
     state: State,
     link: Link,
 ) -> Result<(), Error> {
     let shard = claim.shard;
-    let before = current(store, shard).await?;
+    let key = layout::current_snapshot(shard);
+    let stood = store.read(&key).await?;
     let seq = state.seq();
-    let encoded = tokio::task::spawn_blocking(move || {
-        snapshot::encode(&state, CHUNK_BYTES).collect::<Vec<_>>()
-    })
-    .await
-    .map_err(|error| Error::Protocol(error.to_string()))?;
+    let encode = move || snapshot::encode(&state, CHUNK_BYTES).collect::<Vec<_>>();
+    let encoded = store.aside(encode).await?;
     let mut chunks = 0;
     for chunk in encoded {
-        let mut transaction = claim.fenced(store)?;
-        transaction.put_raw(&layout::chunk(shard, link.block, chunks), chunk, 0)?;
-        transaction.commit().await?;
+        let mut changes = claim.fenced();
+        changes.put(layout::chunk(shard, link.block, chunks), chunk);
+        store.commit(changes).await?;
         chunks += 1;
     }
     let current = Current {
@@ -58,41 +56,52 @@ pub(super) async fn write(
         seq,
         chunks,
     };
-    let mut transaction = claim.fenced(store)?;
-    transaction.put_raw(
-        &layout::current_snapshot(shard),
-        stored::encode(&current)?,
-        0,
-    )?;
-    transaction.commit().await?;
-    match before {
-        Some(before) if before.block != current.block => remove(store, claim, before.block).await,
-        _ => Ok(()),
-    }
+    let mut changes = claim.fenced();
+    // A write whose answer was lost may happen late: not on top of a newer one, since the journal before that may be gone.
+    match stood {
+        Some(entry) => changes.at_revision(key.clone(), entry.revision),
+        None => changes.absent(key.clone()),
+    };
+    changes.put(key, stored::encode(&current)?);
+    store.commit(changes).await?;
+    remove_before(store, claim, current.block).await
 }
 
-async fn remove(store: &Store, claim: &Claim, block: u64) -> Result<(), Error> {
-    let scan = Scan::below(layout::snapshot(claim.shard, block), REMOVED);
+/// Removes what is there of older snapshots, also of those that were begun and never finished.
+async fn remove_before<S: RawStore>(store: &S, claim: &Claim, block: u64) -> Result<(), Error> {
+    let scan = Scan {
+        before: Some(layout::snapshot(claim.shard, block)),
+        ..Scan::below(layout::snapshots(claim.shard), REMOVED)
+    };
     loop {
-        let chunks = store.scan(&scan).await?;
+        let chunks = store.range(&scan).await?;
         if chunks.entries.is_empty() {
             return Ok(());
         }
-        let mut transaction = claim.fenced(store)?;
-        for chunk in &chunks.entries {
-            transaction.delete_raw(&chunk.key)?;
+        let mut changes = claim.fenced();
+        for chunk in chunks.entries {
+            changes.delete(chunk.key);
         }
-        transaction.commit().await?;
+        store.commit(changes).await?;
     }
 }
 
-async fn current(store: &Store, shard: Shard) -> Result<Option<Current>, Error> {
-    let entry = store.get_raw(&layout::current_snapshot(shard)).await?;
+async fn current<S: RawStore>(store: &S, shard: Shard) -> Result<Option<Current>, Error> {
+    let entry = store.read(&layout::current_snapshot(shard)).await?;
     entry.as_ref().map(stored::read).transpose()
 }
 
+/// Which block the newest snapshot is the state after, if there is one. Whether it can be read is another question.
+pub(crate) async fn newest<S: RawStore>(store: &S, shard: Shard) -> Result<Option<Link>, Error> {
+    let current = current(store, shard).await?;
+    Ok(current.map(|Current { block, hash, .. }| Link { block, hash }))
+}
+
 /// The newest state that was written whole, and the block it is the state after.
-pub(super) async fn read(store: &Store, shard: Shard) -> Result<Option<(State, Link)>, Error> {
+pub(crate) async fn read<S: RawStore>(
+    store: &S,
+    shard: Shard,
+) -> Result<Option<(State, Link)>, Error> {
     let Some(current) = current(store, shard).await? else {
         return Ok(None);
     };
@@ -112,7 +121,7 @@ pub(super) async fn read(store: &Store, shard: Shard) -> Result<Option<(State, L
     }
 }
 
-async fn decode(store: &Store, shard: Shard, current: &Current) -> Result<State, Error> {
+async fn decode<S: RawStore>(store: &S, shard: Shard, current: &Current) -> Result<State, Error> {
     let prefix = layout::snapshot(shard, current.block);
     let corrupt = |reason: &dyn std::fmt::Display| Error::Corrupt {
         key: prefix.clone(),
@@ -125,7 +134,7 @@ async fn decode(store: &Store, shard: Shard, current: &Current) -> Result<State,
             from: Some(layout::chunk(shard, current.block, number)),
             ..Scan::below(prefix.clone(), CHUNKS)
         };
-        let chunks = store.scan(&scan).await?.entries;
+        let chunks = store.range(&scan).await?.entries;
         if chunks.is_empty() {
             return Err(corrupt(&"chunks are missing"));
         }

@@ -1,6 +1,7 @@
 //! Statements: what a wallet had at the beginning of a period, what happened, and what it had at the end.
 
 mod csv;
+mod grpc;
 pub(crate) mod rest;
 pub(crate) mod service;
 

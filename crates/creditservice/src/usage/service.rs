@@ -1,41 +1,31 @@
 //! The use cases of usage.
 
 use creditservice_ledger::{
-    Answer, Billing, Command, NextHold, Payer, RecordUsage, ReservationId, Resource, Settle, Usage,
+    Answer, Command, NextHold, Payer, RecordUsage, ReservationId, Resource, Settle, Usage,
 };
 use photon_auth::{Context, Who};
 use photon_authz::PrincipalKind;
 use photon_core::{Error, Name};
-use photon_server::Mode;
 
 use super::Reported;
 use crate::{
     app::{App, Done, odd},
+    billing::service as billing,
     idempotency::Given,
     scope,
 };
 
-/// What a project without a wallet means here.
-pub(crate) fn billing(app: &App) -> Billing {
-    let required = app.config.billing.required;
-    if required.unwrap_or(app.mode == Mode::Enforce) {
-        Billing::Required
-    } else {
-        Billing::Optional
-    }
-}
-
 /// A caller that reserves on a service's own account: it must be one. In dev mode the operator may stand in for it.
 ///
 /// # Errors
-/// 403.
-pub(crate) fn payer(app: &App, ctx: &Context) -> Result<Payer, Error> {
+/// 403, 503.
+pub(crate) async fn payer(app: &App, ctx: &Context, project: &Name) -> Result<Payer, Error> {
     let is_service = match &ctx.caller.who {
         Who::DevOperator => true,
         Who::Principal(principal) => principal.kind == PrincipalKind::Service,
     };
     if is_service {
-        Ok(Payer::Service(billing(app)))
+        Ok(Payer::Service(billing::of_project(app, project).await?))
     } else {
         Err(Error::forbidden(
             "only services of the suite reserve on their own account",
@@ -54,7 +44,7 @@ pub(crate) async fn record(
     scope::allow_in_project(ctx, project)?;
     let command = Command::RecordUsage(RecordUsage {
         project: project.clone(),
-        billing: billing(app),
+        billing: billing::of_project(app, project).await?,
         usage,
     });
     reported(app.change(ctx, given, project, command).await?)
@@ -86,7 +76,7 @@ pub(crate) async fn settle(
     } = step;
     let command = Command::Settle(Settle {
         project: project.clone(),
-        billing: billing(app),
+        billing: billing::of_project(app, project).await?,
         reservation,
         usage,
         next,

@@ -4,10 +4,13 @@ use std::collections::HashMap;
 
 use photon_proto::photon::credit::v1::{
     AskRequest, CommitReservationRequest, CreateReservationRequest, CreateWalletRequest, Forecast,
-    ForecastLine, FreeUnitsRequest, GetWalletRequest, ListQuotasRequest, ListTransactionsRequest,
-    RecordUsageRequest, SettleRequest, TopUpRequest, UpdateWalletRequest, UsageLine,
-    quotas_client::QuotasClient, reservations_client::ReservationsClient,
-    shards_client::ShardsClient, usage_client::UsageClient, wallets_client::WalletsClient,
+    ForecastLine, FreeUnitsRequest, GetStatementRequest, GetTermsRequest, GetWalletRequest,
+    ListLimitsRequest, ListPricesRequest, ListQuotasRequest, ListTransactionsRequest,
+    PublishPriceRequest, RecordUsageRequest, RegisterLimitRequest, RegisteredLimit,
+    SetTermsRequest, SettleRequest, TopUpRequest, UpdateWalletRequest, UsageLine,
+    billing_client::BillingClient, prices_client::PricesClient, quotas_client::QuotasClient,
+    register_limit_request, reservations_client::ReservationsClient, shards_client::ShardsClient,
+    statements_client::StatementsClient, usage_client::UsageClient, wallets_client::WalletsClient,
 };
 use prost_types::Timestamp;
 use reqwest::Method;
@@ -294,5 +297,87 @@ async fn a_metered_resource_is_charged_by_the_price_book() {
     );
     let charges = operator.transactions("shop", "&types=charge").await;
     assert_eq!(charges.len(), 3);
+    house.stop().await;
+}
+
+/// What REST has beside wallets and reservations, gRPC has too.
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_prices_statements_and_terms() {
+    let house = House::dev().await;
+    let channel = channel(&house).await;
+    let mut quotas = QuotasClient::new(channel.clone());
+    let mut prices = PricesClient::new(channel.clone());
+    let mut statements = StatementsClient::new(channel.clone());
+    let mut billing = BillingClient::new(channel);
+
+    let limit = RegisterLimitRequest {
+        kind: "gpu".to_owned(),
+        to: Some(register_limit_request::To::Default(2)),
+    };
+    quotas.register_limit(limit).await.unwrap();
+    let listed = quotas.list_limits(ListLimitsRequest {}).await.unwrap();
+    let gpu = RegisteredLimit {
+        kind: "gpu".to_owned(),
+        default: Some(2),
+    };
+    assert_eq!(listed.into_inner().limits, [gpu]);
+
+    let new = PublishPriceRequest {
+        sku: "gpu".to_owned(),
+        nanos: 5_000_000_000,
+        per_seconds: Some(3600),
+        ..Default::default()
+    };
+    prices.publish(new.clone()).await.unwrap();
+    let listed = prices
+        .list(ListPricesRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(listed.prices.len(), 1);
+    assert_eq!(
+        (listed.prices[0].nanos, listed.prices[0].per_quantity),
+        (5_000_000_000, 1)
+    );
+    let wrong = PublishPriceRequest {
+        per_seconds: Some(7),
+        ..new
+    };
+    let refused = prices.publish(wrong).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+
+    house.operator.wallet("shop", 100).await;
+    let day = |seconds: i64| Some(prost_types::Timestamp { seconds, nanos: 0 });
+    let now = jiff::Timestamp::now().as_second();
+    let asked = GetStatementRequest {
+        project_id: "shop".to_owned(),
+        from: day(now - 3_600),
+        to: day(now + 3_600),
+        ..Default::default()
+    };
+    let statement = statements.get(asked).await.unwrap().into_inner();
+    assert_eq!((statement.opening, statement.closing), (0, 100));
+    assert_eq!(statement.transactions.len(), 1);
+
+    let of_org = GetTermsRequest {
+        org_id: "acme".to_owned(),
+    };
+    let terms = billing.get(of_org.clone()).await.unwrap().into_inner();
+    assert_eq!((terms.required, terms.own), (false, false));
+    let set = SetTermsRequest {
+        org_id: "acme".to_owned(),
+        required: Some(true),
+    };
+    assert!(billing.set(set).await.unwrap().into_inner().own);
+    let put = house.operator.get("/api/v1/billing/acme").await;
+    assert_eq!(
+        put.data(),
+        &json!({ "org_id": "acme", "required": true, "own": true })
+    );
+    let unset = SetTermsRequest {
+        org_id: "acme".to_owned(),
+        required: None,
+    };
+    assert!(!billing.set(unset).await.unwrap().into_inner().required);
     house.stop().await;
 }

@@ -85,7 +85,7 @@ impl House {
 pub(crate) struct Caller {
     pub(crate) http: reqwest::Client,
     pub(crate) base: String,
-    token: Option<String>,
+    pub(crate) token: Option<String>,
 }
 
 /// What was answered.

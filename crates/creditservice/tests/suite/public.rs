@@ -40,7 +40,14 @@ async fn it_says_which_wallets_there_are_and_which_have_nothing_left() {
     let (low, second) = flags(operator.reserve("shop", 10, 600).await).await;
     assert_eq!(low, (json!(true), json!(false)));
     assert!(second > first);
-    let (exhausted, _) = flags(operator.reserve("shop", 50, 600).await).await;
+    let (at_fifty, _) = record("shop").await.unwrap();
+    assert_eq!(at_fifty["threshold"], 50);
+    // The next threshold is another event.
+    let (_, third) = flags(operator.reserve("shop", 30, 600).await).await;
+    assert!(third > second);
+    let (at_twenty, _) = record("shop").await.unwrap();
+    assert_eq!(at_twenty["threshold"], 20);
+    let (exhausted, _) = flags(operator.reserve("shop", 20, 600).await).await;
     assert_eq!(exhausted, (json!(true), json!(true)));
     let release = format!("/api/v1/reservations/{id}/release");
     let (back, _) = flags(operator.post(&release, json!({})).await).await;

@@ -68,6 +68,7 @@ async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
         ("PUT /api/v1/quotas/{project}/{kind}", json!({ "limit": 1 })),
         ("PUT /api/v1/limits/{kind}", json!({ "default": 1 })),
         ("POST /api/v1/prices", json!({ "sku": "x", "nanos": 1 })),
+        ("PUT /api/v1/billing/{org}", json!({ "required": false })),
     ];
     let shop = || "shop".to_owned();
     let messages = [
@@ -196,6 +197,47 @@ async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
             .encode_to_vec(),
         ),
         (
+            "Quotas/RegisterLimit",
+            pb::RegisterLimitRequest {
+                kind: "vcpu".to_owned(),
+                to: Some(pb::register_limit_request::To::Default(1)),
+            }
+            .encode_to_vec(),
+        ),
+        (
+            "Prices/Publish",
+            pb::PublishPriceRequest {
+                sku: "x".to_owned(),
+                nanos: 1,
+                ..Default::default()
+            }
+            .encode_to_vec(),
+        ),
+        (
+            "Statements/Get",
+            pb::GetStatementRequest {
+                project_id: shop(),
+                month: "2025-12".to_owned(),
+                ..Default::default()
+            }
+            .encode_to_vec(),
+        ),
+        (
+            "Billing/Get",
+            pb::GetTermsRequest {
+                org_id: "acme".to_owned(),
+            }
+            .encode_to_vec(),
+        ),
+        (
+            "Billing/Set",
+            pb::SetTermsRequest {
+                org_id: "acme".to_owned(),
+                required: Some(false),
+            }
+            .encode_to_vec(),
+        ),
+        (
             "Quotas/Free",
             pb::FreeUnitsRequest {
                 project_id: shop(),
@@ -238,6 +280,7 @@ async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
         .grpc(&house.grpc, methods(&creditservice::methods()))
         .path_value("project", "shop")
         .path_value("kind", "vcpu")
+        .path_value("org", "acme")
         .path_value("id", &held);
     let sweep = bodies
         .into_iter()

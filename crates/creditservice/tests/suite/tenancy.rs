@@ -1,9 +1,12 @@
 //! Enforce mode: who may do what to whose wallet.
 
 use creditservice::{Running, Sockets};
+use photon_proto::photon::credit::v1::{RecordUsageRequest, UsageLine, usage_client::UsageClient};
 use photon_server::Mode;
 use photon_testkit::{InProcessIam, enforcing_iam};
+use reqwest::Method;
 use serde_json::{Value, json};
+use tonic::{Request, transport::Channel};
 
 use crate::house::{Caller, config, ready};
 
@@ -206,5 +209,77 @@ async fn everybody_sees_and_spends_their_own() {
     assert_eq!(first.id(), again.id());
     assert!(again.replayed && !other.replayed);
     assert_ne!(first.id(), other.id());
+    house.stop().await;
+}
+
+/// In enforce mode a project needs a wallet, unless the operator of the system says otherwise for its org.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_is_required_by_org() {
+    let house = enforcing().await;
+    let operator = &house.operator;
+    let limit = json!({ "default": "unlimited" });
+    let registered = operator.call(Method::PUT, "/api/v1/limits/vcpu", Some(limit), None);
+    registered.await.unwrap().data();
+    let price = json!({ "sku": "vm.demo", "nanos": 1_000_000_000, "per_seconds": 60 });
+    operator.post("/api/v1/prices", price).await.data();
+    let channel = Channel::from_shared(house.grpc.clone()).unwrap();
+    let mut usage = UsageClient::new(channel.connect().await.unwrap());
+    let now = jiff::Timestamp::now().as_second();
+    let second = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+    let mut record = async || {
+        let mut request = Request::new(RecordUsageRequest {
+            project_id: "shop".to_owned(),
+            usage: vec![UsageLine {
+                resource_id: "vm-1".to_owned(),
+                sku: "vm.demo".to_owned(),
+                start: second(now - 60),
+                end: second(now),
+                quantity: 1,
+            }],
+        });
+        let bearer = format!("Bearer {}", operator.token.as_ref().unwrap());
+        request
+            .metadata_mut()
+            .insert("authorization", bearer.parse().unwrap());
+        usage.record(request).await.map(tonic::Response::into_inner)
+    };
+    let refused = record().await.unwrap_err();
+    let code = refused.metadata().get("photon-error-code").unwrap();
+    assert_eq!(code, "WALLET_NOT_FOUND");
+
+    let terms = |required: Option<bool>| {
+        let (method, body) = match required {
+            Some(required) => (Method::PUT, Some(json!({ "required": required }))),
+            None => (Method::DELETE, None),
+        };
+        operator.call(method, "/api/v1/billing/acme", body, None)
+    };
+    assert_eq!(
+        terms(Some(false)).await.unwrap().data(),
+        &json!({ "org_id": "acme", "required": false, "own": true })
+    );
+    let free = record().await.unwrap();
+    assert_eq!((free.charged, free.billed), (0, false));
+    assert_eq!(
+        terms(None).await.unwrap().data(),
+        &json!({ "org_id": "acme", "required": true, "own": false })
+    );
+    assert!(record().await.is_err());
+
+    // Who rules the org sees it, and does not decide it; others do not see it.
+    let boss = somebody(&house.admin, "boss", "billing-admin", "org:acme").await;
+    let boss = house.anybody.with(&boss);
+    assert_eq!(boss.get("/api/v1/billing/acme").await.status, 200);
+    assert_eq!(boss.get("/api/v1/billing/other").await.status, 404);
+    let refused = boss
+        .call(
+            Method::PUT,
+            "/api/v1/billing/acme",
+            Some(json!({ "required": false })),
+            None,
+        )
+        .await
+        .unwrap();
+    assert_eq!(refused.error().0, 403);
     house.stop().await;
 }

@@ -8,29 +8,24 @@
 //! | `answer` | things with a revision, things that are gone |
 //! | `if_match` | changes that are made only to what the caller has seen |
 //! | `idempotency` | the header of routes that make something, for the document |
-//! | `envelope` | what stands around every answer, and the failures, for the document |
 //! | `schema` | ids, principals, scopes, permissions and conditions, for the document |
-//! | `surplus` | refuses queries and bodies that a route does not take |
-//! | `builtin` | what the daemon answers itself, for the document only |
 
 mod answer;
-mod builtin;
-mod envelope;
 mod idempotency;
 mod if_match;
 mod openapi;
 pub(crate) mod schema;
-mod surplus;
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use axum::{Router, middleware::from_fn_with_state};
+use axum::Router;
 use photon_auth::rest::{Declared, Routes};
+
+pub(crate) use photon_server::rest::{Envelope, ErrorEnvelope};
+pub(crate) use photon_service::openapi::Failure;
 
 pub(crate) use self::{
     answer::{Removed, Revised, removed},
-    envelope::{Envelope, ErrorEnvelope, Failure},
     if_match::{IfMatch, IfMatchHeader},
 };
 use crate::app::App;
@@ -41,13 +36,7 @@ pub use openapi::openapi;
 /// # Errors
 /// Routes that cannot be: a defect.
 pub(crate) fn router(app: &Arc<App>) -> anyhow::Result<Router> {
-    let taken = Arc::new(surplus::Taken::of(&openapi())?);
-    let router = routes()
-        .into_router(&app.auth)
-        .context("the routes do not fit together")?;
-    Ok(router
-        .route_layer(from_fn_with_state(taken, surplus::refuse))
-        .with_state(Arc::clone(app)))
+    photon_service::rest::router(routes(), &openapi(), &app.auth, Arc::clone(app))
 }
 
 /// The routes with the permissions they need.

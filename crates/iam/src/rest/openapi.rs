@@ -1,18 +1,9 @@
 //! The OpenAPI document of all routes.
 
-use std::collections::HashSet;
+use photon_service::openapi::{Credentials, complete, operation};
+use utoipa::OpenApi;
 
-use http::Method;
-use utoipa::{
-    Modify, OpenApi,
-    openapi::{
-        RefOr, Required, Schema,
-        path::Operation,
-        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
-    },
-};
-
-use super::{builtin, envelope, idempotency};
+use super::idempotency;
 use crate::{
     access, audit, binding, credential, deny_rule, group, oauth, org, pki, project, role,
     service_account, signing, token, user, wellknown,
@@ -37,9 +28,7 @@ use crate::{
         role::rest::create, role::rest::list, role::rest::get, role::rest::update, role::rest::delete,
         binding::rest::create, binding::rest::list, binding::rest::get, binding::rest::update, binding::rest::delete,
         deny_rule::rest::create, deny_rule::rest::list, deny_rule::rest::get, deny_rule::rest::delete,
-        builtin::health, builtin::readyz, builtin::livez, builtin::metrics,
     ),
-    components(schemas(envelope::ErrorEnvelope, envelope::ErrorBody, envelope::Meta)),
     modifiers(&Credentials),
     tags(
         (name = "tokens", description = "Issued, verified, revoked"),
@@ -53,41 +42,9 @@ use crate::{
         (name = "bindings", description = "Who has which role where"),
         (name = "deny-rules", description = "What is taken away, whatever bindings say"),
         (name = "access", description = "Whether somebody may do something"),
-        (name = "process", description = "Whether the service is well, and what it counts"),
     )
 )]
 struct Document;
-
-/// The ways to say who one is, and that most routes want one of them.
-struct Credentials;
-
-/// Bearer token.
-const BEARER: &str = "bearer";
-/// Client certificate.
-const CERTIFICATE: &str = "certificate";
-
-impl Modify for Credentials {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let components = document.components.get_or_insert_with(Default::default);
-        let bearer = Http::builder()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .description(Some("A token of /api/v1/auth/token."))
-            .build();
-        components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
-        components.add_security_scheme(
-            CERTIFICATE,
-            SecurityScheme::MutualTls {
-                description: Some("A client certificate of the suite.".to_owned()),
-                deprecated: None,
-                extensions: None,
-            },
-        );
-        let either = [BEARER, CERTIFICATE]
-            .map(|scheme| SecurityRequirement::new(scheme, Vec::<String>::new()));
-        document.security = Some(either.into());
-    }
-}
 
 /// The document, as it is served at `/openapi.json` and kept in `docs/api/openapi/iam.yaml`.
 #[must_use]
@@ -97,65 +54,13 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         document.merge(part);
     }
     let declared = super::declared();
-    let open = declared.iter().filter(|route| route.permission.is_none());
-    let open = open.map(|route| (&route.method, route.path.as_str()));
     for route in declared.iter().filter(|route| route.creates) {
         if let Some(operation) = operation(&mut document, &route.method, &route.path) {
             idempotency::describe(operation);
         }
     }
-    let built_in = ["/health", "/livez", "/readyz"].map(|path| (&Method::GET, path));
-    for (method, path) in open.chain(built_in) {
-        if let Some(operation) = operation(&mut document, method, path) {
-            operation.security = Some(Vec::new());
-        }
-    }
-    say_which_bodies_may_be_absent(&mut document);
+    complete(&mut document, &declared);
     document
-}
-
-/// A body that is absent is read as `{}`: it may be left out where nothing in it is required.
-fn say_which_bodies_may_be_absent(document: &mut utoipa::openapi::OpenApi) {
-    let schemas = document.components.as_ref().map(|all| &all.schemas);
-    let needed: HashSet<String> = schemas
-        .into_iter()
-        .flatten()
-        .filter(|(_, schema)| matches!(schema, RefOr::T(Schema::Object(object)) if !object.required.is_empty()))
-        .map(|(name, _)| format!("#/components/schemas/{name}"))
-        .collect();
-    for item in document.paths.paths.values_mut() {
-        let operations = [
-            &mut item.post,
-            &mut item.put,
-            &mut item.patch,
-            &mut item.delete,
-        ];
-        for operation in operations.into_iter().flatten() {
-            if let Some(RefOr::T(body)) = &mut operation.request_body
-                && let Some(RefOr::T(json)) = body.content.get("application/json")
-                && let Some(RefOr::Ref(schema)) = &json.schema
-                && !needed.contains(&schema.ref_location)
-            {
-                body.required = Some(Required::False);
-            }
-        }
-    }
-}
-
-fn operation<'a>(
-    document: &'a mut utoipa::openapi::OpenApi,
-    method: &Method,
-    path: &str,
-) -> Option<&'a mut Operation> {
-    let item = document.paths.paths.get_mut(path)?;
-    match *method {
-        Method::GET => item.get.as_mut(),
-        Method::POST => item.post.as_mut(),
-        Method::PUT => item.put.as_mut(),
-        Method::PATCH => item.patch.as_mut(),
-        Method::DELETE => item.delete.as_mut(),
-        _ => None,
-    }
 }
 
 /// The documents of the modules that have their own.

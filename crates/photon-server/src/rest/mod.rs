@@ -9,6 +9,8 @@
 //! Answers carry their content as an [`Outcome`] in the response's extensions; the [`crate::Door`] renders it
 //! with its [`crate::Face`]. A handler must therefore stand behind a door.
 
+pub mod builtin;
+mod envelope;
 mod escapes;
 mod json;
 mod nothing;
@@ -16,6 +18,7 @@ mod path;
 mod query;
 mod range;
 mod request;
+mod surplus;
 
 use std::sync::Arc;
 
@@ -25,12 +28,14 @@ use http::StatusCode;
 use photon_core::{Code, Error};
 use serde::Serialize;
 
+pub use envelope::{Envelope, ErrorBody, ErrorEnvelope, Meta};
 pub use escapes::unescape;
 pub use json::{Json, from_json, whole_body};
 pub use nothing::{Nothing, refuse_body};
 pub use path::Path;
 pub use query::{Query, from_query, refuse_query};
 pub use request::{Deadline, RequestId};
+pub use surplus::{Taken, refuse_surplus};
 
 /// The result of most handlers.
 pub type RestResult<T> = Result<Data<T>, RestError>;

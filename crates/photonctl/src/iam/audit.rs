@@ -2,13 +2,12 @@
 
 use super::{
     cli::Audit,
-    client::Call,
     resource::{Kind, On},
-    session::Session,
 };
 use crate::{
     failure::Failure,
     output::{self, Format},
+    rest::{Session, client::Call},
 };
 
 const AUDIT: Kind = Kind {

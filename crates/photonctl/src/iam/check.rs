@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{cli::Check, client::Call, session::Session, token};
+use super::{cli::Check, token};
 use crate::{
     failure::Failure,
     output::{self, Format},
+    rest::{Session, client::Call},
 };
 
 pub(crate) async fn run(session: &Session, format: Format, asked: Check) -> Result<(), Failure> {

@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 
 use super::{
     cli::Enforce,
-    client::Iam,
     resource::{self, Kind},
-    session::Session,
 };
 use crate::{
     failure::Failure,
     output::{self, Format},
+    rest::{
+        Session,
+        client::{Call, Service},
+    },
 };
 
 /// The end of the name of each service's counter of what enforce would have refused.
@@ -67,15 +69,15 @@ pub(crate) async fn run(session: &Session, format: Format, asked: Enforce) -> Re
     Err(Failure::refused("this is not ready for enforce"))
 }
 
-async fn implicit(iam: &Iam, kind: &Kind) -> Result<Vec<Value>, Failure> {
+async fn implicit(iam: &Service, kind: &Kind) -> Result<Vec<Value>, Failure> {
     let mut all = resource::all(iam, kind).await?;
     all.retain(|row| row["implicit"] == true);
     Ok(all)
 }
 
 /// What one service says in its metrics.
-async fn rows(service: &Iam) -> Result<Vec<Value>, Failure> {
-    let metrics = service.text(&["metrics"]).await?;
+async fn rows(service: &Service) -> Result<Vec<Value>, Failure> {
+    let metrics = service.text(Call::get(&["metrics"])).await?;
     let row = |refusals: Refusals| {
         let what: Vec<&str> = refusals.labels.values().map(String::as_str).collect();
         json!({

@@ -3,10 +3,13 @@
 use super::{
     cli::{Host, HostToken},
     join,
-    resource::{Body, Kind, On},
-    session::Session,
+    resource::{Kind, On},
 };
-use crate::{failure::Failure, output::Format};
+use crate::{
+    failure::Failure,
+    output::Format,
+    rest::{Body, Session},
+};
 
 const TOKEN: Kind = Kind {
     path: "host-tokens",

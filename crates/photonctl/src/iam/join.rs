@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use photon_pki::{KeyRequest, files};
 use serde_json::{Map, Value, json};
 
-use super::{cli::HostJoin, client::Call, secret, session::Session};
+use super::{cli::HostJoin, secret};
 use crate::{
     failure::Failure,
     output::{self, Format},
+    rest::{Session, client::Call},
 };
 
 /// The authority's certificate, as `pki init` names it.

@@ -12,15 +12,14 @@ use super::{
         Binding, Condition, Credential, CredentialKind, Deny, Group, Key, Org, Project, Role,
         ServiceAccount, User,
     },
-    client::Call,
-    resource::{Body, Kind, On},
+    resource::{Kind, On},
     secret,
-    session::Session,
     token::principal,
 };
 use crate::{
     failure::Failure,
     output::{self, Format},
+    rest::{Body, Session, client::Call},
 };
 
 type Done = Result<(), Failure>;

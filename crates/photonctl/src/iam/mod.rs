@@ -1,35 +1,34 @@
 //! The commands that speak to IAM, over its REST API.
 //!
 //! ```text
-//!   flags ──┐
-//!   context ┴─> Session (address, certificates, token) ─> client ─> IAM
-//!                 │ login, whoami, token, check, …: session.rs, token.rs, check.rs, audit.rs, host.rs, join.rs, renew.rs, enforce.rs
-//!                 └ everything that is created, listed, changed, deleted: resource.rs, by the tables of kinds.rs
+//!   Session (crate::rest) ─> IAM
+//!     │ login, whoami, token, check, …: login.rs, token.rs, check.rs, audit.rs, host.rs, join.rs, renew.rs, enforce.rs
+//!     └ everything that is created, listed, changed, deleted: resource.rs, by the tables of kinds.rs
 //! ```
-//! Flags hold over the context, `PHOTONCTL_TOKEN` over the context's token. Passwords and API keys are never arguments.
+//! Passwords and API keys are never arguments.
 
 mod audit;
 mod check;
-mod client;
-mod context;
 mod enforce;
 mod host;
 mod join;
 mod kinds;
+mod login;
 mod renew;
 mod resource;
 mod secret;
-mod session;
 mod token;
 
 pub(crate) mod cli;
 
+use self::cli::Command;
 pub(crate) use self::renew::renew_certificate;
-use self::{
-    cli::{Access, Command},
-    session::Session,
+use crate::{
+    cli::Connection,
+    failure::Failure,
+    output::Format,
+    rest::{Session, cli::Access},
 };
-use crate::{cli::Connection, failure::Failure, output::Format};
 
 /// Runs one command.
 pub(crate) async fn run(

@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use photon_pki::{KeyRequest, describe, files};
 use serde_json::json;
 
-use super::{cli::Access, client::Call, session::Session};
 use crate::{
     cli::Connection,
     failure::Failure,
     output::{self, Format},
+    rest::{Session, cli::Access, client::Call},
 };
 
 pub(crate) async fn renew_certificate(

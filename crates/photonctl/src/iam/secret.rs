@@ -4,8 +4,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
 use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 
-use super::context::Secret;
-use crate::failure::Failure;
+use crate::{failure::Failure, rest::context::Secret};
 
 /// The longest line that is read.
 const LINE_BYTES: u64 = 16 << 10;

@@ -5,14 +5,16 @@ use serde_json::{Value, json};
 
 use super::{
     cli::{Proof, Token},
-    client::{Call, Iam},
-    context::Secret,
     secret,
-    session::Session,
 };
 use crate::{
     failure::Failure,
     output::{self, Format},
+    rest::{
+        Session,
+        client::{Call, Service},
+        context::Secret,
+    },
 };
 
 /// A token to get.
@@ -39,7 +41,7 @@ pub(crate) fn principal(text: &str) -> (&str, &str) {
 }
 
 /// Gets a token, asking for the proof first.
-pub(crate) async fn issue(iam: &Iam, asked: &Asked<'_>) -> Result<Issued, Failure> {
+pub(crate) async fn issue(iam: &Service, asked: &Asked<'_>) -> Result<Issued, Failure> {
     let (kind, id) = principal(asked.principal);
     let mut body = json!({
         "principal_id": id,

@@ -1,6 +1,8 @@
 //! The real `photonctl` against services in this process. One binary, because each links RocksDB.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod credit;
+mod enforce;
 mod iam;
 mod pki;
 mod store;

@@ -43,7 +43,7 @@ fn let_time_pass(pki: &Path) -> usize {
 }
 
 /// IAM as `docs/operations.md` sets it up over such a store. Only paths and ports are this test's own.
-fn iam_config(dir: &Path, store: &str) -> iam::Config {
+pub(crate) fn iam_config(dir: &Path, store: &str) -> iam::Config {
     let shipped =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config/iam-enforce.toml");
     let tls = dir.join("iam-tls");
@@ -72,7 +72,7 @@ fn iam_config(dir: &Path, store: &str) -> iam::Config {
     config
 }
 
-async fn start_iam(config: iam::Config) -> iam::Running {
+pub(crate) async fn start_iam(config: iam::Config) -> iam::Running {
     Box::pin(iam::start(config, Sockets::default()))
         .await
         .unwrap()
@@ -225,7 +225,7 @@ async fn a_suite_that_was_off_past_every_leafs_expiry_starts_again() {
 }
 
 /// Runs photonctl with something to read, and contexts of its own.
-async fn told(home: &Path, arguments: &[&str], stdin: &str) -> Output {
+pub(crate) async fn told(home: &Path, arguments: &[&str], stdin: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_photonctl"))
         .args(arguments)
         .env("XDG_CONFIG_HOME", home)

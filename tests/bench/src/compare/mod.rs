@@ -5,7 +5,7 @@ mod sides;
 mod table;
 
 pub(crate) use plan::{Load, MEASURES, Measure};
-pub(crate) use table::{Row, Sample, markdown};
+pub(crate) use table::{Row, Sample, Spread, markdown, number, spread};
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -221,7 +221,7 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
 }
 
 /// Three significant digits, thousands separated.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if value >= 1000.0 {
         let rounded = format!("{value:.0}");
         let mut text = String::new();

@@ -7,8 +7,8 @@ use rand::Rng;
 use serde_json::json;
 
 use super::grow::{project_of, user};
-use super::keep_alive::{KeepAlive, find, request};
 use super::service::Iam;
+use crate::keep_alive::{KeepAlive, find, request};
 use crate::load::Worker;
 
 /// A kind of request.

@@ -3,7 +3,6 @@
 //! ```text
 //! service.rs     IAM as a process over a ChainFire of its own, in enforce mode; its first admin
 //! grow.rs        makes users and bindings by the thousand
-//! keep_alive.rs  HTTP connections that stay open
 //! ask.rs         what one client asks over and over
 //! ```
 //!
@@ -11,7 +10,6 @@
 
 mod ask;
 mod grow;
-mod keep_alive;
 mod service;
 
 use std::path::PathBuf;

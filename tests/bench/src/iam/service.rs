@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::keep_alive::{KeepAlive, request};
+use crate::keep_alive::{KeepAlive, request};
 use crate::server::{Addresses, Kind, Process, Single, http};
 
 /// How long it may take until it serves.
