@@ -100,7 +100,7 @@ impl Default for Config {
 pub struct ShardsConfig {
     /// Into how many shards projects are spread; taken by the very first start over a store, and nothing after it. Each has
     /// one owner at a time, so it is the most processes that share the work; and with fewer of them more commands
-    /// come into one transaction. 1 to 1024. Default 8.
+    /// come into one transaction. 1 to 1024. Default 4.
     pub count: u16,
     /// Seconds after which the shards of a process that is gone are taken over by others. 2 to 60. Default 3.
     pub lease_seconds: u64,
@@ -115,7 +115,7 @@ pub struct ShardsConfig {
 impl Default for ShardsConfig {
     fn default() -> Self {
         Self {
-            count: 8,
+            count: 4,
             lease_seconds: 3,
             advertise: None,
             snapshot_entries: 16_384,

@@ -1,6 +1,6 @@
 //! What the ledger refuses, in the suite's error codes.
 
-use creditservice_ledger::Refusal;
+use creditservice_ledger::{Refusal, Time};
 use jiff::Timestamp;
 use photon_core::{Code, Error};
 use serde_json::{Value, json};
@@ -44,6 +44,10 @@ fn details(refusal: &Refusal) -> Value {
     if let Some((name, time)) = at {
         details[name] = shown(time).to_string().into();
     }
+    // Prices are effective from whole seconds.
+    if let Refusal::PriceFixed { at, .. } | Refusal::PriceNotFound { at, .. } = refusal {
+        details["at"] = shown(Time::from_seconds(*at)).to_string().into();
+    }
     details
 }
 
@@ -57,7 +61,6 @@ pub(crate) fn shown(time: creditservice_ledger::Time) -> Timestamp {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use creditservice_ledger::Time;
     use photon_core::Name;
 
     use super::*;

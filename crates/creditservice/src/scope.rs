@@ -15,6 +15,14 @@ pub(crate) fn allow_in_project(ctx: &Context, project: &Name) -> Result<(), Erro
     ctx.allow_hidden(&Scope::Project(project.clone()), wallet(project))
 }
 
+/// Lets a request go on that says what was used: the services that run things say it, at the system, and nobody who pays.
+///
+/// # Errors
+/// 403, 503.
+pub(crate) fn allow_to_meter(ctx: &Context) -> Result<(), Error> {
+    ctx.allow(&Scope::System)
+}
+
 /// Lets a request go on that gives something to a project.
 ///
 /// # Errors

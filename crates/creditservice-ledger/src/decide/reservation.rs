@@ -35,10 +35,14 @@ pub(super) fn reserve(draft: &mut Draft<'_>, command: &Reserve) -> Result<Outcom
         let limit = draft.state.bounds.max_open;
         return Err(Refusal::TooManyReservations { limit });
     }
+    // Units alone want no wallet, unless the org requires one.
+    let pays = match (&command.hold, command.payer) {
+        (None, Payer::Caller) => false,
+        (_, payer) => wallet_pays(draft, payer)?,
+    };
     let amount = match &command.hold {
-        None => 0,
-        Some(hold) if wallet_pays(draft, command.payer)? => amount_of(draft, hold)?,
-        Some(_) => 0,
+        Some(hold) if pays => amount_of(draft, hold)?,
+        _ => 0,
     };
     draft.require(amount)?;
     quota::require(draft, &command.units)?;

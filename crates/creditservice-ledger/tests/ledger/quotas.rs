@@ -231,3 +231,19 @@ fn a_project_without_anything_is_forgotten() {
     let text = super::harness::text(&ledger.state);
     assert!(!text.contains("\"project\":{"), "{text}");
 }
+
+/// Where a wallet is required, units alone are refused without one, too.
+#[test]
+fn units_alone_want_the_wallet_that_is_required() {
+    let mut ledger = Ledger::new();
+    ledger.done(register("vm", Some(5)));
+    let required = |payer| match reserve_units("p", &[("vm", 1)], "vm-1") {
+        Command::Reserve(reserve) => Command::Reserve(Reserve { payer, ..reserve }),
+        other => other,
+    };
+    let refused = ledger.refused(required(Payer::Service(Billing::Required)));
+    assert_eq!(refused.code(), "WALLET_NOT_FOUND");
+    ledger.done(required(Payer::Service(Billing::Optional)));
+    ledger.done(create("p", 0, Settings::default()));
+    ledger.done(required(Payer::Service(Billing::Required)));
+}

@@ -70,6 +70,25 @@ pub(crate) async fn from<S: RawStore>(
     read(store, &scan).await
 }
 
+/// Pages with what comes behind an entry, the oldest first; at least two are asked for. The first is the one that the entry lies
+/// in: it may have grown since it was read.
+pub(crate) async fn behind<S: RawStore>(
+    store: &S,
+    project: &Name,
+    seq: u64,
+    limit: u32,
+) -> Result<Vec<Page>, Error> {
+    let within = before(store, project, Some(seq.saturating_add(1)), 1).await?;
+    let first = within.first().and_then(|page| page.entries.first());
+    from(
+        store,
+        project,
+        first.map_or(0, |entry| entry.seq),
+        limit.max(2),
+    )
+    .await
+}
+
 async fn read<S: RawStore>(store: &S, scan: &Scan) -> Result<Vec<Page>, Error> {
     let scanned = store.range(scan).await?;
     scanned.entries.iter().map(stored::read).collect()
@@ -169,5 +188,84 @@ mod tests {
                 .unwrap()
                 .is_empty()
         );
+    }
+
+    /// A page that was read when it was not full has more when what follows is read.
+    #[tokio::test]
+    async fn what_was_added_to_the_last_page_is_not_left_out() {
+        let (shard, project) = (Shard::FIRST, Name::new("shop").unwrap());
+        let disk = Disk::default();
+        let put = |written: Vec<Written>| {
+            for one in written {
+                disk.0.lock().insert(one.key, one.bytes);
+            }
+        };
+        put(add(shard, &project, None, &entries(1..=200)).unwrap());
+        let mut seen = Vec::new();
+        let mut after = 0;
+        loop {
+            let pages = behind(&disk, &project, after, 2).await.unwrap();
+            let new: Vec<u64> = pages
+                .iter()
+                .flat_map(|page| &page.entries)
+                .map(|entry| entry.seq)
+                .filter(|seq| *seq > after)
+                .collect();
+            let Some(last) = new.last() else { break };
+            after = *last;
+            seen.extend(new);
+            if seen.len() == 200 {
+                let newest = pages.into_iter().next_back();
+                put(add(shard, &project, newest, &entries(201..=700)).unwrap());
+            }
+        }
+        assert_eq!(seen, (1..=700).collect::<Vec<_>>());
+    }
+
+    /// Pages in memory.
+    #[derive(Clone, Debug, Default)]
+    struct Disk(Arc<parking_lot::Mutex<std::collections::BTreeMap<String, Vec<u8>>>>);
+
+    impl RawStore for Disk {
+        async fn read(&self, _: &str) -> Result<Option<photon_store::Entry>, Error> {
+            Ok(None)
+        }
+
+        async fn range(&self, scan: &Scan) -> Result<photon_store::Scanned, Error> {
+            let disk = self.0.lock();
+            let from = scan.from.as_ref().unwrap_or(&scan.prefix);
+            let is_asked = |key: &&String| {
+                key.starts_with(&scan.prefix)
+                    && *key >= from
+                    && scan.before.as_ref().is_none_or(|before| *key < before)
+            };
+            let mut keys: Vec<&String> = disk.keys().filter(is_asked).collect();
+            if scan.descending {
+                keys.reverse();
+            }
+            let limit = usize::try_from(scan.limit).unwrap();
+            let entry = |key: &String| photon_store::Entry {
+                key: key.clone(),
+                value: disk[key].clone().into(),
+                create_revision: 1,
+                revision: 1,
+                lease: 0,
+            };
+            Ok(photon_store::Scanned {
+                more: keys.len() > limit,
+                entries: keys.into_iter().take(limit).map(entry).collect(),
+            })
+        }
+
+        async fn commit(&self, _: crate::shard::raw::Changes) -> Result<i64, Error> {
+            Err(Error::Protocol("nothing is written".to_owned()))
+        }
+
+        async fn aside<T: Send + 'static>(
+            &self,
+            work: impl FnOnce() -> T + Send + 'static,
+        ) -> Result<T, Error> {
+            Ok(work())
+        }
     }
 }

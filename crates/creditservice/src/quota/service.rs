@@ -87,7 +87,7 @@ pub(crate) async fn free(
     claimant: ResourceId,
     units: Option<Units>,
 ) -> Result<Done<()>, Error> {
-    scope::allow_in_project(ctx, project)?;
+    scope::allow_to_meter(ctx)?;
     let command = Command::FreeUnits(FreeUnits {
         project: project.clone(),
         claimant,
@@ -106,7 +106,7 @@ pub(crate) async fn recount(
     claimant: ResourceId,
     units: Units,
 ) -> Result<Done<()>, Error> {
-    scope::allow_in_project(ctx, project)?;
+    scope::allow_to_meter(ctx)?;
     let command = Command::Recount(Recount {
         project: project.clone(),
         claimant,

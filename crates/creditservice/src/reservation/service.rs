@@ -1,11 +1,12 @@
 //! The use cases of reservations.
 
 use creditservice_ledger::{
-    Answer, Command, Commit, Description, Extend, Release, ReservationId, ReservationView, Reserve,
-    Shard, Ttl,
+    Answer, Command, Commit, Description, Extend, Payer, Release, ReservationId, ReservationView,
+    Reserve, Shard, Ttl,
 };
 use photon_auth::Context;
 use photon_core::{Code, Error, Name};
+use photon_server::Mode;
 
 use super::{Charged, NewReservation};
 use crate::{
@@ -33,6 +34,10 @@ pub(crate) async fn create(
         description,
     } = new;
     scope::allow_in_project(ctx, &project)?;
+    let by_service = matches!(payer, Payer::Service(_));
+    if by_service {
+        check_project(app, ctx, &project)?;
+    }
     let command = Command::Reserve(Reserve {
         project: project.clone(),
         hold,
@@ -43,7 +48,32 @@ pub(crate) async fn create(
         description,
     });
     let done = app.change(ctx, given, &project, command).await;
+    if by_service {
+        return view(done?);
+    }
     view(done.map_err(|error| in_body(error, &project))?)
+}
+
+/// In enforce mode services create things only for projects that there are.
+fn check_project(app: &App, ctx: &Context, project: &Name) -> Result<(), Error> {
+    let is_known = || ctx.auth().policies().project(project).is_some();
+    if app.mode == Mode::Dev || is_known() {
+        return Ok(());
+    }
+    let message = format!("project_id {project} does not exist");
+    Err(Error::validation("project_id", "exists", message))
+}
+
+/// A reservation of another shard is no one of this project's.
+///
+/// # Errors
+/// 404.
+pub(crate) fn check_shard(app: &App, id: ReservationId, project: &Name) -> Result<(), Error> {
+    if shard_of(app, id)? == app.shards.of_project(project) {
+        Ok(())
+    } else {
+        Err(not_found())
+    }
 }
 
 /// Where the project is named by a field, it is the field that is wrong.

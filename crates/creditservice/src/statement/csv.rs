@@ -101,7 +101,8 @@ impl Cells {
             category: "Usage",
             correction: line.adjustment,
             billed: line.posted,
-            effective: line.exact.to_string(),
+            // What is still owed comes with the entry that collects it.
+            effective: line.posted.to_string(),
             quantity: line.usage.quantity.get().to_string(),
             sku: line.usage.sku.to_string(),
             resource: line.usage.resource_id.to_string(),

@@ -197,14 +197,9 @@ impl<'a> History<'a> {
         let newest = self.unpaged().await?;
         let store = self.app.shards.store();
         let mut after = after.unwrap_or(0);
-        // The page that it lies in, or the first ones.
-        let behind = after.saturating_add(1);
-        let mut pages = page::before(store, self.project, Some(behind), 1).await?;
-        if pages.is_empty() {
-            pages = page::from(store, self.project, 0, PAGES).await?;
-        }
-        while let Some(last) = pages.last().and_then(|page| page.entries.last()) {
-            let next = last.seq + 1;
+        loop {
+            let started_at = after;
+            let pages = page::behind(store, self.project, after, PAGES).await?;
             for entry in pages.iter().flat_map(|page| &page.entries) {
                 if entry.seq > after {
                     after = entry.seq;
@@ -213,7 +208,9 @@ impl<'a> History<'a> {
                     }
                 }
             }
-            pages = page::from(store, self.project, next, PAGES).await?;
+            if after == started_at {
+                break;
+            }
         }
         for entry in newest.iter().filter(|entry| entry.seq > after) {
             if look(entry).is_break() {

@@ -12,7 +12,7 @@ use crate::{
     app::{App, Done, odd},
     billing::service as billing,
     idempotency::Given,
-    scope,
+    reservation, scope,
 };
 
 /// A caller that reserves on a service's own account: it must be one. In dev mode the operator may stand in for it.
@@ -41,7 +41,7 @@ pub(crate) async fn record(
     project: &Name,
     usage: Vec<Usage>,
 ) -> Result<Done<Reported>, Error> {
-    scope::allow_in_project(ctx, project)?;
+    scope::allow_to_meter(ctx)?;
     let command = Command::RecordUsage(RecordUsage {
         project: project.clone(),
         billing: billing::of_project(app, project).await?,
@@ -67,13 +67,16 @@ pub(crate) async fn settle(
     project: &Name,
     step: Step,
 ) -> Result<Done<Reported>, Error> {
-    scope::allow_in_project(ctx, project)?;
+    scope::allow_to_meter(ctx)?;
     let Step {
         reservation,
         usage,
         next,
         resource,
     } = step;
+    if let Some(id) = reservation {
+        reservation::service::check_shard(app, id, project)?;
+    }
     let command = Command::Settle(Settle {
         project: project.clone(),
         billing: billing::of_project(app, project).await?,

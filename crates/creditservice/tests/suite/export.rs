@@ -553,7 +553,7 @@ async fn verify_journal_is_a_command() {
     let place = Place::new().await;
     let directory = place.directory("a");
     let text = format!(
-        "[store]\nendpoints = [{:?}]\n[export]\ndirectory = {directory:?}\n",
+        "[store]\nendpoints = [{:?}]\n[shards]\ncount = 8\n[export]\ndirectory = {directory:?}\n",
         place.chainfire.endpoint()
     );
     let path = place.dir.path().join("creditservice.toml");

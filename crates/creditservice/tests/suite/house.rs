@@ -25,6 +25,8 @@ pub(crate) fn config(endpoint: &str) -> Config {
     config.grpc.address.set_port(0);
     // Tests register what they need: so the journals have what they did, and nothing else.
     config.quotas.defaults.clear();
+    // So that the projects they use lie in different ones.
+    config.shards.count = 8;
     config
 }
 

@@ -44,7 +44,7 @@ impl Service {
     pub(crate) fn start(dir: &TempDir, name: &str, store: &[String]) -> Self {
         let [rest, grpc] = ports::free::<2>().unwrap();
         let text = format!(
-            "[store]\nendpoints = {store:?}\n[rest]\naddress = \"127.0.0.1:{rest}\"\n\
+            "[shards]\ncount = 8\n[store]\nendpoints = {store:?}\n[rest]\naddress = \"127.0.0.1:{rest}\"\n\
              [grpc]\naddress = \"127.0.0.1:{grpc}\"\n"
         );
         let config = file(dir.path(), &format!("{name}.toml"), &text);

@@ -226,7 +226,7 @@ async fn a_wallet_is_required_by_org() {
     let mut usage = UsageClient::new(channel.connect().await.unwrap());
     let now = jiff::Timestamp::now().as_second();
     let second = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
-    let mut record = async || {
+    let mut record_as = async |token: String| {
         let mut request = Request::new(RecordUsageRequest {
             project_id: "shop".to_owned(),
             usage: vec![UsageLine {
@@ -237,12 +237,17 @@ async fn a_wallet_is_required_by_org() {
                 quantity: 1,
             }],
         });
-        let bearer = format!("Bearer {}", operator.token.as_ref().unwrap());
+        let bearer = format!("Bearer {token}");
         request
             .metadata_mut()
             .insert("authorization", bearer.parse().unwrap());
         usage.record(request).await.map(tonic::Response::into_inner)
     };
+    // Who rules the project does not say what it used.
+    let boss = somebody(&house.admin, "shop-boss", "admin", "project:shop").await;
+    let refused = record_as(boss).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    let mut record = async || record_as(operator.token.clone().unwrap()).await;
     let refused = record().await.unwrap_err();
     let code = refused.metadata().get("photon-error-code").unwrap();
     assert_eq!(code, "WALLET_NOT_FOUND");

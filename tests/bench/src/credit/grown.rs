@@ -116,7 +116,7 @@ impl Grown {
         let store = Store::start(&options.chainfire, 1, directory).await?;
         let endpoint = store.endpoints().swap_remove(0);
         // Small ledgers have less than that in a shard, and would have no snapshots.
-        let in_a_shard = options.grown_wallets * ENTRIES / 8;
+        let in_a_shard = options.grown_wallets * ENTRIES / 4;
         let settings = format!(
             "[shards]\nsnapshot_entries = {}\n",
             SNAPSHOT_ENTRIES.min((in_a_shard / 2).max(1))
