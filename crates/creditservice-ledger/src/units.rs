@@ -103,7 +103,10 @@ impl From<Units> for BTreeMap<ResourceKind, i64> {
 pub struct Limit(Option<i64>);
 
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "must be a whole number from 0 on, or \"unlimited\""
+)]
 enum Written {
     Count(i64),
     Word(Unlimited),

@@ -125,7 +125,17 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         H: Handler<T, S>,
         T: 'static,
     {
-        self.guarded(Method::POST, path, permission, true, handler)
+        self.once(Method::POST, path, permission, handler)
+    }
+
+    /// The same for another change that one transaction makes, as a setting.
+    #[must_use]
+    pub fn once<H, T>(self, method: Method, path: &str, permission: &str, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+    {
+        self.guarded(method, path, permission, true, handler)
     }
 
     /// A route that needs no credential and looks at none: its handler is asked whatever the `Authorization` header says,

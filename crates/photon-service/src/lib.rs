@@ -13,6 +13,7 @@
 
 pub mod config;
 pub mod grpc;
+mod idempotency;
 pub mod openapi;
 pub mod rest;
 mod running;

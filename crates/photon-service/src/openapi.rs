@@ -9,10 +9,12 @@ use utoipa::{
     IntoResponses, Modify,
     openapi::{
         OpenApi, RefOr, Required, Schema,
-        path::Operation,
+        path::{Operation, PathItem},
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
+
+use crate::idempotency;
 
 /// The failures every route shares.
 #[derive(IntoResponses)]
@@ -92,8 +94,8 @@ impl Modify for Credentials {
     }
 }
 
-/// Makes a service's document whole: with what the daemon answers, which routes need no credential, and which bodies may be
-/// absent.
+/// Makes a service's document whole: with what the daemon answers, which routes need no credential, which heed an
+/// `Idempotency-Key`, and which bodies may be absent.
 pub fn complete(document: &mut OpenApi, declared: &[Declared]) {
     document.merge(builtin::document());
     let open = declared.iter().filter(|route| route.permission.is_none());
@@ -104,7 +106,26 @@ pub fn complete(document: &mut OpenApi, declared: &[Declared]) {
             operation.security = Some(Vec::new());
         }
     }
+    for route in declared.iter().filter(|route| route.creates) {
+        if let Some(operation) = operation(document, &route.method, &route.path) {
+            idempotency::add_header(operation);
+        }
+    }
+    for item in document.paths.paths.values_mut() {
+        changes(item).for_each(idempotency::add_refusal);
+    }
     say_which_bodies_may_be_absent(document);
+}
+
+/// The operations of a path that may have a body.
+fn changes(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let operations = [
+        &mut item.post,
+        &mut item.put,
+        &mut item.patch,
+        &mut item.delete,
+    ];
+    operations.into_iter().flatten()
 }
 
 /// A body that is absent is read as `{}`: it may be left out where nothing in it is required.
@@ -117,13 +138,7 @@ fn say_which_bodies_may_be_absent(document: &mut OpenApi) {
         .map(|(name, _)| format!("#/components/schemas/{name}"))
         .collect();
     for item in document.paths.paths.values_mut() {
-        let operations = [
-            &mut item.post,
-            &mut item.put,
-            &mut item.patch,
-            &mut item.delete,
-        ];
-        for operation in operations.into_iter().flatten() {
+        for operation in changes(item) {
             if let Some(RefOr::T(body)) = &mut operation.request_body
                 && let Some(RefOr::T(json)) = body.content.get("application/json")
                 && let Some(RefOr::Ref(schema)) = &json.schema

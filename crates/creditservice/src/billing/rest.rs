@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use http::Method;
 use photon_auth::{Context, rest::Routes};
 use photon_core::Name;
 use photon_server::rest::{Data, Json, Path, RestResult};
@@ -20,8 +21,8 @@ const ORG: &str = "/api/v1/billing/{org}";
 pub(crate) fn routes() -> Routes<Arc<App>> {
     Routes::new()
         .get(ORG, "creditservice.billing.get", get)
-        .put(ORG, "creditservice.billing.update", set)
-        .delete(ORG, "creditservice.billing.update", unset)
+        .once(Method::PUT, ORG, "creditservice.billing.update", set)
+        .once(Method::DELETE, ORG, "creditservice.billing.update", unset)
 }
 
 /// Whether an org's projects must have a wallet.

@@ -1,7 +1,7 @@
 //! The use cases of an org's terms.
 
 use creditservice_ledger::Billing;
-use photon_auth::Context;
+use photon_auth::{Context, Tell};
 use photon_authz::Scope;
 use photon_core::{Error, Name};
 use photon_server::Mode;
@@ -48,6 +48,7 @@ pub(crate) async fn set(
         }
         None => transaction.delete_raw(&key(&org))?,
     };
+    ctx.once(&mut transaction, "billing", org.as_str(), Tell::Again)?;
     transaction.commit().await?;
     terms(app, org).await
 }

@@ -15,7 +15,7 @@ pub(crate) use spread::{register_first, tell, tell_all};
 use creditservice_ledger::{
     Command, Limit, PublishPrice, Rate, RegisterLimit, Request, ResourceKind, Sku,
 };
-use photon_store::{Error, Scan, Store};
+use photon_store::{Error, Scan, Store, Transaction};
 use serde::{Deserialize, Serialize};
 
 use crate::shard::{raw::RawStore, stored};
@@ -60,6 +60,14 @@ impl Row {
                 effective_from,
                 ..
             } => format!("{PRICES}{sku}/{effective_from:016x}"),
+        }
+    }
+
+    /// What it is of.
+    pub(crate) fn kind_or_sku(&self) -> &str {
+        match self {
+            Self::Limit { kind, .. } => kind.as_str(),
+            Self::Price { sku, .. } => sku.as_str(),
         }
     }
 
@@ -116,11 +124,10 @@ pub(crate) async fn read_all<S: RawStore>(store: &S) -> Result<Vec<Row>, Error> 
     read(store, ROOT).await
 }
 
-/// Writes a limit, or another one than before.
-pub(crate) async fn put(store: &Store, row: &Row) -> Result<(), Error> {
-    let mut transaction = store.transaction();
+/// Writes a limit, or another one than before, with a transaction.
+pub(crate) fn write(transaction: &mut Transaction, row: &Row) -> Result<(), Error> {
     transaction.put_raw(&row.key(), encode(row)?, 0)?;
-    transaction.commit().await.map(|_| ())
+    Ok(())
 }
 
 /// Writes a row unless there is one; whether it did.

@@ -2,10 +2,10 @@
 //! decided by: a counter beside them changes with every price.
 
 use creditservice_ledger::{Refusal, Request, Shard, Sku, State, Time};
-use photon_store::{Error, Store};
+use photon_store::{Error, Store, Transaction};
 use serde::{Deserialize, Serialize};
 
-use super::{PRICES, Row, encode, read};
+use super::{PRICES, Row, read, write};
 use crate::shard::stored;
 
 /// Below it: how many prices a SKU has.
@@ -51,22 +51,20 @@ impl SkuPrices {
         Ok(())
     }
 
-    /// Adds a price.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`], [`Error::AlreadyExists`]: there is another one meanwhile.
-    pub(crate) async fn add(&self, store: &Store, row: &Row) -> Result<(), Error> {
-        let count = Count {
-            prices: self.rows.len() as u64 + 1,
-        };
+    /// A transaction that adds a price, unless it is one of them. It happens only as long as there is no other one.
+    pub(crate) fn adding(&self, store: &Store, row: &Row) -> Result<Transaction, Error> {
         let mut transaction = store.transaction();
         match self.revision {
             0 => transaction.absent(&self.count_key)?,
             revision => transaction.at_revision(&self.count_key, revision)?,
         };
-        transaction
-            .put_raw(&self.count_key, stored::encode(&count)?, 0)?
-            .put_raw(&row.key(), encode(row)?, 0)?;
-        transaction.commit().await.map(|_| ())
+        if !self.rows.contains(row) {
+            let count = Count {
+                prices: self.rows.len() as u64 + 1,
+            };
+            transaction.put_raw(&self.count_key, stored::encode(&count)?, 0)?;
+            write(&mut transaction, row)?;
+        }
+        Ok(transaction)
     }
 }

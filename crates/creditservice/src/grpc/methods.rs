@@ -25,25 +25,32 @@ const NEEDS: &[(&str, &str)] = &[
     ("Quotas/List", "creditservice.quotas.get"),
     ("Quotas/Set", "creditservice.quotas.update"),
     ("Quotas/ListLimits", "creditservice.limits.list"),
-    ("Quotas/RegisterLimit", "creditservice.limits.update"),
     ("Quotas/Free", "creditservice.usage.record"),
     ("Quotas/Recount", "creditservice.usage.record"),
     ("Usage/Record", "creditservice.usage.record"),
     ("Usage/Settle", "creditservice.usage.record"),
     ("Prices/List", "creditservice.prices.list"),
-    ("Prices/Publish", "creditservice.prices.create"),
     ("Statements/Get", "creditservice.statements.get"),
     ("Billing/Get", "creditservice.billing.get"),
-    ("Billing/Set", "creditservice.billing.update"),
     // For processes of this service; see `shards`.
     ("Shards/Ask", "creditservice.shards.ask"),
 ];
 
+/// Those that make a setting: they heed an idempotency key by themselves, where the others leave it to the ledger.
+const SETTINGS: &[(&str, &str)] = &[
+    ("Quotas/RegisterLimit", "creditservice.limits.update"),
+    ("Prices/Publish", "creditservice.prices.create"),
+    ("Billing/Set", "creditservice.billing.update"),
+];
+
 /// The table, to be put around the services that `descriptors` describe.
 pub(super) fn guard(descriptors: &[u8]) -> Guard {
-    NEEDS
-        .iter()
-        .fold(Guard::of(descriptors), |guard, (method, permission)| {
-            guard.rpc(&format!("photon.credit.v1.{method}"), permission)
-        })
+    let name = |method: &str| format!("photon.credit.v1.{method}");
+    let guard = Guard::of(descriptors);
+    let guard = NEEDS.iter().fold(guard, |guard, (method, permission)| {
+        guard.rpc(&name(method), permission)
+    });
+    SETTINGS.iter().fold(guard, |guard, (method, permission)| {
+        guard.create(&name(method), permission)
+    })
 }

@@ -24,7 +24,7 @@ use crate::{
 pub(crate) fn routes() -> Routes<Arc<App>> {
     Routes::new()
         .get("/api/v1/prices", "creditservice.prices.list", list)
-        .post("/api/v1/prices", "creditservice.prices.create", publish)
+        .create("/api/v1/prices", "creditservice.prices.create", publish)
 }
 
 /// A price to be published: `nanos` billionths of a minor unit for `per_quantity` base units, and if `per_seconds` is there,

@@ -2,7 +2,7 @@
 
 use creditservice_ledger::{Rate, Sku};
 use jiff::Timestamp;
-use photon_auth::Context;
+use photon_auth::{Context, Tell};
 use photon_authz::Scope;
 use photon_core::Error;
 
@@ -47,14 +47,15 @@ pub(crate) async fn publish(
             .map_err(|refusal| refusal::error(&refusal))?;
         if !prices.rows().contains(&row) {
             check_room(&prices, &row)?;
-            match prices.add(store, &row).await {
-                Err(
-                    photon_store::Error::Conflict { .. }
-                    | photon_store::Error::AlreadyExists { .. },
-                ) => continue,
-                done => done?,
-            }
         }
+        let mut transaction = prices.adding(store, &row)?;
+        ctx.once(&mut transaction, "price", row.kind_or_sku(), Tell::Again)?;
+        match transaction.commit().await {
+            Err(
+                photon_store::Error::Conflict { .. } | photon_store::Error::AlreadyExists { .. },
+            ) => continue,
+            done => done?,
+        };
         return catalog::tell(&app.shards, row, Some(&app::actor(ctx)?), ctx.deadline).await;
     }
     Err(Error::unavailable(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use creditservice_ledger::{Limit, ResourceKind};
+use http::Method;
 use photon_auth::{Context, rest::Routes};
 use photon_core::Name;
 use photon_server::rest::{Data, Json, Path, Query, RestError, RestResult};
@@ -35,7 +36,8 @@ pub(crate) fn routes() -> Routes<Arc<App>> {
             unset,
         )
         .get("/api/v1/limits", "creditservice.limits.list", limits)
-        .put(
+        .once(
+            Method::PUT,
             "/api/v1/limits/{kind}",
             "creditservice.limits.update",
             register,

@@ -3,7 +3,7 @@
 use creditservice_ledger::{
     Command, FreeUnits, Limit, Recount, ResourceId, ResourceKind, SetLimit, Units,
 };
-use photon_auth::Context;
+use photon_auth::{Context, Tell};
 use photon_authz::Scope;
 use photon_core::{Code, Error, Name};
 use serde_json::json;
@@ -135,7 +135,10 @@ pub(crate) async fn register(
     if catalog::read(store, catalog::LIMITS).await?.len() >= catalog::MOST_ROWS {
         return Err(Error::failed_precondition("there are too many kinds"));
     }
-    catalog::put(store, &row).await?;
+    let mut transaction = store.transaction();
+    catalog::write(&mut transaction, &row)?;
+    ctx.once(&mut transaction, "limit", row.kind_or_sku(), Tell::Again)?;
+    transaction.commit().await?;
     let by = app::actor(ctx)?;
     catalog::tell(&app.shards, row, Some(&by), ctx.deadline).await?;
     Ok(())

@@ -5,6 +5,7 @@ use creditservice_ledger::{
     Reserve, Shard, Ttl,
 };
 use photon_auth::Context;
+use photon_authz::Scope;
 use photon_core::{Code, Error, Name};
 use photon_server::Mode;
 
@@ -225,10 +226,9 @@ async fn resolve(
     } else {
         // Its project never changes: what is read here holds when the ledger decides.
         let project = read(app, ctx, shard, id).await?.project;
-        let policies = ctx.auth().policies();
-        if !visible.project(&project, policies.org_of(&project)) {
-            return Err(not_found());
-        }
+        // Who may see it is told that he may not do this.
+        let scope = Scope::Project(project.clone());
+        ctx.allow_hidden(&scope, "reservation").map_err(hidden)?;
         Some(project)
     };
     let key = given.key(ctx, None, &command(None))?;
@@ -238,6 +238,14 @@ async fn resolve(
 /// What no ledger here gave is no reservation.
 fn shard_of(app: &App, id: ReservationId) -> Result<Shard, Error> {
     app.shards.of_id(id).ok_or_else(not_found)
+}
+
+fn hidden(error: Error) -> Error {
+    if error.code() == Code::NOT_FOUND {
+        not_found()
+    } else {
+        error
+    }
 }
 
 fn not_found() -> Error {

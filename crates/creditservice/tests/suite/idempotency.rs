@@ -1,6 +1,7 @@
 //! `Idempotency-Key`: asked twice, made once.
 
-use serde_json::json;
+use http::Method;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::house::House;
@@ -113,5 +114,64 @@ async fn keys_that_are_none_are_refused() {
         assert_eq!(refused.error(), expected, "{bad:?}");
     }
     assert_eq!(house.operator.figures("shop").await, [0, 0, 0]);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_heed_a_key_too() {
+    let house = House::dev().await;
+    let ask = async |key: &str, method: Method, path: &str, body: Value| {
+        let answer = house.operator.call(method, path, Some(body), Some(key));
+        answer.await.unwrap()
+    };
+    let settings = [
+        (
+            Method::PUT,
+            "/api/v1/limits/gpu",
+            json!({ "default": 4 }),
+            json!({ "default": 5 }),
+        ),
+        (
+            Method::POST,
+            "/api/v1/prices",
+            json!({ "sku": "gpu", "nanos": 7, "per_seconds": 60 }),
+            json!({ "sku": "gpu", "nanos": 8, "per_seconds": 60 }),
+        ),
+        (
+            Method::PUT,
+            "/api/v1/billing/acme",
+            json!({ "required": true }),
+            json!({ "required": false }),
+        ),
+    ];
+    for (method, path, body, other) in settings {
+        let first = ask("k", method.clone(), path, body.clone()).await;
+        assert!(!first.replayed && first.status < 300, "{first:?}");
+        let again = ask("k", method.clone(), path, body).await;
+        assert!(again.replayed, "{again:?}");
+        assert_eq!((again.status, again.data()), (first.status, first.data()));
+        let refused = ask("k", method, path, other).await;
+        assert_eq!(refused.error(), (422, "UNPROCESSABLE", "Idempotency-Key"));
+    }
+
+    // What was said under the key is not said again: it is the last word that stands.
+    let limit = "/api/v1/limits/gpu";
+    let last = ask("k2", Method::PUT, limit, json!({ "default": 9 })).await;
+    assert_eq!(last.status, 200);
+    let again = ask("k", Method::PUT, limit, json!({ "default": 4 })).await;
+    assert!(again.replayed);
+    let limits = house.operator.get("/api/v1/limits").await;
+    let limits = limits.data()["limits"].as_array().unwrap();
+    let gpu = limits.iter().find(|one| one["kind"] == "gpu").unwrap();
+    assert_eq!(gpu["default"], 9);
+    let prices = house.operator.get("/api/v1/prices").await;
+    let prices = prices.data()["prices"].as_array().unwrap().clone();
+    let of_gpu = prices.iter().filter(|one| one["sku"] == "gpu");
+    assert_eq!(of_gpu.count(), 1);
+
+    let unset = ask("k", Method::DELETE, "/api/v1/billing/acme", json!({})).await;
+    assert!(!unset.replayed && unset.status < 300, "{unset:?}");
+    let again = ask("k", Method::DELETE, "/api/v1/billing/acme", json!({})).await;
+    assert!(again.replayed, "{again:?}");
     house.stop().await;
 }

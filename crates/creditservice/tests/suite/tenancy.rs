@@ -187,8 +187,9 @@ async fn everybody_sees_and_spends_their_own() {
         let path = format!("{path}/{verb}");
         let foreign = stranger.post(&path, json!({})).await;
         assert_eq!(foreign.error(), (404, "RESERVATION_NOT_FOUND", ""));
-        // A viewer sees it and may not touch it: nothing says more than that.
-        assert_eq!(viewer.post(&path, json!({})).await.status, 404);
+        // A viewer sees it, and is told that he may not touch it.
+        let seen = viewer.post(&path, json!({})).await;
+        assert_eq!(seen.error().0, 403);
     }
     let commit = format!("{path}/commit");
     let done = owner.post(&commit, json!({ "actual_amount": 40 })).await;

@@ -7,11 +7,9 @@
 //! |---|---|
 //! | `answer` | things with a revision, things that are gone |
 //! | `if_match` | changes that are made only to what the caller has seen |
-//! | `idempotency` | the header of routes that make something, for the document |
 //! | `schema` | ids, principals, scopes, permissions and conditions, for the document |
 
 mod answer;
-mod idempotency;
 mod if_match;
 mod openapi;
 pub(crate) mod schema;

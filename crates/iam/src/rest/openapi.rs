@@ -1,9 +1,8 @@
 //! The OpenAPI document of all routes.
 
-use photon_service::openapi::{Credentials, complete, operation};
+use photon_service::openapi::{Credentials, complete};
 use utoipa::OpenApi;
 
-use super::idempotency;
 use crate::{
     access, audit, binding, credential, deny_rule, group, oauth, org, pki, project, role,
     service_account, signing, token, user, wellknown,
@@ -53,13 +52,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     for part in parts() {
         document.merge(part);
     }
-    let declared = super::declared();
-    for route in declared.iter().filter(|route| route.creates) {
-        if let Some(operation) = operation(&mut document, &route.method, &route.path) {
-            idempotency::describe(operation);
-        }
-    }
-    complete(&mut document, &declared);
+    complete(&mut document, &super::declared());
     document
 }
 

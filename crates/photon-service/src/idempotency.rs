@@ -1,29 +1,29 @@
-//! The header of routes that make something, for the document; what it does is `photon_auth::idempotency`'s.
+//! The header that makes a request happen once, for the document; what it does is `photon_auth::idempotency`'s, or a
+//! service's own.
 
 use photon_auth::idempotency::{KEPT_FOR, KEY, LONGEST_KEY};
 use utoipa::openapi::{
     RefOr, Required,
     path::{Operation, Parameter, ParameterBuilder, ParameterIn},
-    response::Response,
     schema::{ObjectBuilder, Type},
 };
 
-/// Adds the header, and the answer to a key that was used for something else.
-pub(super) fn describe(operation: &mut Operation) {
+/// Adds the header to a route that heeds it.
+pub(super) fn add_header(operation: &mut Operation) {
     let parameters = operation.parameters.get_or_insert_default();
     parameters.push(RefOr::T(parameter()));
-    let conflict = operation.responses.responses.get("409").cloned();
-    if let Some(RefOr::T(mut response)) = conflict {
-        reword(&mut response);
-        operation
-            .responses
-            .responses
-            .insert("422".to_owned(), response.into());
-    }
 }
 
-fn reword(response: &mut Response) {
-    response.description = format!("The `{KEY}` was used for another request.");
+/// Adds the answer to a key that was used for something else, where there is the header.
+pub(super) fn add_refusal(operation: &mut Operation) {
+    let mut parameters = operation.parameters.iter().flatten();
+    let has_key = parameters.any(|one| matches!(one, RefOr::T(one) if one.name == KEY));
+    let responses = &mut operation.responses.responses;
+    if has_key && let Some(RefOr::T(conflict)) = responses.get("409") {
+        let mut refusal = conflict.clone();
+        refusal.description = format!("The `{KEY}` was used for another request.");
+        responses.insert("422".to_owned(), refusal.into());
+    }
 }
 
 fn parameter() -> Parameter {
