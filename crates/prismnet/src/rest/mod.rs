@@ -8,11 +8,9 @@
 //! | `answer` | things with a revision, things that are gone |
 //! | `if_match` | changes that are made only to what the caller has seen |
 //! | `owner` | whose thing a path must mean |
-//! | `idempotency` | the header of routes that make something, for the document |
 //! | `schema` | ids, blocks, addresses and texts, for the document |
 
 mod answer;
-mod idempotency;
 mod if_match;
 mod openapi;
 mod owner;

@@ -1,9 +1,8 @@
 //! The OpenAPI document of all routes.
 
-use photon_service::openapi::{Credentials, complete, operation};
+use photon_service::openapi::{Credentials, complete};
 use utoipa::OpenApi;
 
-use super::idempotency;
 use crate::{group, port, route, rule, subnet, vpc};
 
 #[derive(OpenApi)]
@@ -38,12 +37,6 @@ struct Document;
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
-    let declared = super::declared();
-    for route in declared.iter().filter(|route| route.creates) {
-        if let Some(operation) = operation(&mut document, &route.method, &route.path) {
-            idempotency::describe(operation);
-        }
-    }
-    complete(&mut document, &declared);
+    complete(&mut document, &super::declared());
     document
 }
