@@ -22,6 +22,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         root,
         &["photon/credit/v1/credit.proto"],
         "credit-descriptors.bin",
+    )?;
+    compile(
+        root,
+        &["photon/prismnet/v1/prismnet.proto"],
+        "prismnet-descriptors.bin",
     )
 }
 

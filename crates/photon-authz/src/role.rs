@@ -58,6 +58,7 @@ pub const SERVICES: &[(&str, &[&[&str]])] = &[
         &[
             SPENDS,
             &[
+                "prismnet.ports.bind",
                 "prismnet.ports.create",
                 "prismnet.ports.delete",
                 "prismnet.ports.get",
@@ -79,6 +80,7 @@ pub const SERVICES: &[(&str, &[&[&str]])] = &[
                 "prismnet.floating_ips.get",
                 "prismnet.floating_ips.list",
                 "prismnet.floating_ips.update",
+                "prismnet.ports.bind",
                 "prismnet.ports.create",
                 "prismnet.ports.delete",
                 "prismnet.ports.get",

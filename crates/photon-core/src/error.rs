@@ -136,6 +136,20 @@ impl Code {
     /// Another price is published for that second.
     pub const PRICE_FIXED: Self = code("PRICE_FIXED", 409, 6);
 
+    // PrismNET: docs/network.md says when.
+    /// Something uses what is to be deleted; details name it.
+    pub const IN_USE: Self = code("IN_USE", 409, 9);
+    /// The block overlaps another one of the same network.
+    pub const BLOCK_OVERLAPS: Self = code("BLOCK_OVERLAPS", 409, 9);
+    /// Somebody else has the address.
+    pub const ADDRESS_IN_USE: Self = code("ADDRESS_IN_USE", 409, 6);
+    /// Somebody else has the MAC address.
+    pub const MAC_IN_USE: Self = code("MAC_IN_USE", 409, 6);
+    /// Every address is taken.
+    pub const ADDRESSES_EXHAUSTED: Self = code("ADDRESSES_EXHAUSTED", 409, 8);
+    /// There may not be more of them within one thing.
+    pub const LIMIT_EXCEEDED: Self = code("LIMIT_EXCEEDED", 409, 8);
+
     /// Every row.
     pub const ALL: &'static [Self] = &[
         Self::VALIDATION_ERROR,
@@ -185,6 +199,12 @@ impl Code {
         Self::USAGE_TOO_SCATTERED,
         Self::PRICE_NOT_FOUND,
         Self::PRICE_FIXED,
+        Self::IN_USE,
+        Self::BLOCK_OVERLAPS,
+        Self::ADDRESS_IN_USE,
+        Self::MAC_IN_USE,
+        Self::ADDRESSES_EXHAUSTED,
+        Self::LIMIT_EXCEEDED,
     ];
 
     /// The row of that name.

@@ -58,6 +58,13 @@ pub mod photon {
             tonic::include_proto!("photon.iam.v1");
         }
     }
+    /// PrismNET, tenant networks.
+    pub mod prismnet {
+        /// Version 1.
+        pub mod v1 {
+            tonic::include_proto!("photon.prismnet.v1");
+        }
+    }
     /// Raft between peers.
     pub mod raft {
         /// Version 1.
@@ -77,3 +84,7 @@ pub const IAM_FILE_DESCRIPTOR_SET: &[u8] =
 /// Descriptors of CreditService's interface.
 pub const CREDIT_FILE_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/credit-descriptors.bin"));
+
+/// Descriptors of PrismNET's interface.
+pub const PRISMNET_FILE_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/prismnet-descriptors.bin"));

@@ -207,7 +207,9 @@ impl StoreConfig {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether the host of a URL is this machine.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

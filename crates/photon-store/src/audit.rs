@@ -396,6 +396,7 @@ fn nothing_was_written(error: &Error) -> bool {
             | Error::AlreadyExists { .. }
             | Error::Done { .. }
             | Error::NotFound { .. }
+            | Error::NotEmpty { .. }
             | Error::Fenced { .. }
             | Error::TooLarge { .. }
     )

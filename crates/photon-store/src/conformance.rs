@@ -460,6 +460,33 @@ pub async fn transactions<S: Server>(server: &mut S) {
     assert!(matches!(refused, Error::Conflict { key } if key.ends_with("/d")));
     assert!(volumes.get("e").await.unwrap().is_none());
 
+    // Nothing hangs on it: compared by the server, with what it is compared to.
+    let hung = "/photon/conformance/hung/on/";
+    let empty = |prefix: &str| {
+        let mut transaction = store.transaction();
+        transaction.empty_below(prefix).map(|_| ())?;
+        transaction.put_raw("/photon/conformance/emptied", "x", 0)?;
+        Ok::<_, Error>(transaction)
+    };
+    empty(hung).unwrap().commit().await.unwrap();
+    for (key, is_below) in [
+        ("/photon/conformance/hung/onto", false),
+        ("/photon/conformance/hung/on/a/b", true),
+    ] {
+        let mut hanging = store.transaction();
+        hanging.put_raw(key, "x", 0).unwrap();
+        hanging.commit().await.unwrap();
+        match empty(hung).unwrap().commit().await {
+            Ok(_) => assert!(!is_below, "{key}"),
+            Err(Error::NotEmpty { key: prefix }) => assert!(is_below && prefix == hung, "{key}"),
+            Err(error) => panic!("{key}: {error}"),
+        }
+    }
+    assert!(matches!(
+        empty("/photon/conformance/hung"),
+        Err(Error::InvalidKey { .. })
+    ));
+
     let mut huge = store.transaction();
     huge.put_raw("/photon/conformance/huge", vec![b'x'; 3 << 20], 0)
         .unwrap();

@@ -46,6 +46,12 @@ pub enum Error {
         /// The key.
         key: String,
     },
+    /// There are keys where there must be none. Nothing was written.
+    #[error("there is something below {key}")]
+    NotEmpty {
+        /// The prefix.
+        key: String,
+    },
     /// The leadership that fences this write is over. Nothing was written.
     #[error("leadership {key} is over")]
     Fenced {
@@ -239,6 +245,7 @@ impl From<Error> for photon_core::Error {
             Error::NotFound { .. } => (Code::NOT_FOUND, "it does not exist"),
             Error::AlreadyExists { .. } => (Code::ALREADY_EXISTS, "it exists already"),
             Error::Conflict { .. } => (Code::CONFLICT, "it was changed meanwhile"),
+            Error::NotEmpty { .. } => (Code::FAILED_PRECONDITION, "something depends on it"),
             Error::Done { .. } => (
                 Code::CONFLICT,
                 "another request with this idempotency key has done it",

@@ -23,6 +23,8 @@ enum Requirement {
         revision: i64,
     },
     Fence(Fence),
+    /// No key begins with this.
+    Empty(String),
 }
 
 impl Requirement {
@@ -30,6 +32,7 @@ impl Requirement {
         match self {
             Self::Absent(key) | Self::NotDone(key) | Self::Revision { key, .. } => key,
             Self::Fence(fence) => &fence.key,
+            Self::Empty(prefix) => prefix,
         }
     }
 
@@ -38,11 +41,26 @@ impl Requirement {
             Self::Absent(_) | Self::NotDone(_) => {
                 Compare::create_revision(full, CompareOp::Equal, 0)
             }
+            // Of every key in the range; a range without keys compares as one that does not exist.
+            Self::Empty(_) => {
+                let end = key::prefix_end(&full);
+                Compare::create_revision(full, CompareOp::Equal, 0).with_range(end)
+            }
             Self::Revision { revision, .. } => {
                 Compare::mod_revision(full, CompareOp::Equal, *revision)
             }
             Self::Fence(fence) => Compare::create_revision(full, CompareOp::Equal, fence.revision),
         }
+    }
+
+    /// What to look for when something did not hold.
+    fn look(&self, full: Vec<u8>) -> TxnOp {
+        let options = GetOptions::new().with_keys_only();
+        let options = match self {
+            Self::Empty(_) => options.with_range(key::prefix_end(&full)).with_limit(1),
+            _ => options,
+        };
+        TxnOp::get(full, Some(options))
     }
 
     /// What went wrong, given the key's (create, mod) revisions, zeros if it does not exist.
@@ -56,6 +74,7 @@ impl Requirement {
                 (modified != *revision).then_some(Error::Conflict { key })
             }
             Self::Fence(fence) => (created != fence.revision).then_some(Error::Fenced { key }),
+            Self::Empty(_) => (created != 0).then_some(Error::NotEmpty { key }),
         }
     }
 }
@@ -205,6 +224,25 @@ impl Transaction {
         Ok(self)
     }
 
+    /// Requires that no key (absolute) begins with a prefix, which ends with a slash: that nothing hangs on what is being
+    /// removed. Whoever hangs something on it must require it to be [`Transaction::unchanged`], so that one of both loses.
+    ///
+    /// # Errors
+    /// When it is no prefix.
+    pub fn empty_below(&mut self, prefix: &str) -> Result<&mut Self> {
+        match prefix.strip_suffix('/') {
+            Some(path) => key::check(path)?,
+            None => {
+                return Err(Error::InvalidKey {
+                    key: prefix.chars().take(200).collect(),
+                    reason: "does not end with a slash",
+                });
+            }
+        }
+        self.require(Requirement::Empty(prefix.to_owned()));
+        Ok(self)
+    }
+
     /// Requires that what this key records is not done yet; asked before everything else, because it explains why the
     /// rest does not hold.
     pub(crate) fn not_done(&mut self, key: &str) -> Result<&mut Self> {
@@ -250,7 +288,8 @@ impl Transaction {
     /// Does it.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`], [`Error::NotFound`], [`Error::Conflict`], [`Error::Fenced`], [`Error::Done`] name the first requirement
+    /// [`Error::AlreadyExists`], [`Error::NotFound`], [`Error::Conflict`], [`Error::Fenced`], [`Error::NotEmpty`],
+    /// [`Error::Done`] name the first requirement
     /// that did not hold: nothing was written. After [`Error::Unknown`] it may have been. [`Error::StoreChanged`]
     /// means that nothing was written if the store has an identity.
     pub async fn commit(&self) -> Result<Committed> {
@@ -260,10 +299,7 @@ impl Transaction {
         let mut looks: Vec<TxnOp> = Vec::new();
         for requirement in &self.requirements {
             let full = self.store.full(requirement.key());
-            looks.push(TxnOp::get(
-                full.clone(),
-                Some(GetOptions::new().with_keys_only()),
-            ));
+            looks.push(requirement.look(full.clone()));
             compares.push(requirement.compare(full));
         }
         if let Some(incarnation) = guard.clone() {

@@ -66,6 +66,7 @@ fn uses_of(crate_name: &str, cell: &str) -> BTreeSet<String> {
             "engine" => vec!["chainfire-engine".to_owned()],
             "clients" => vec!["chainfire-client".to_owned()],
             "ledger" => vec!["creditservice-ledger".to_owned()],
+            "model" => vec!["prismnet-model".to_owned()],
             "core" | "proto" | "pki" | "raft" | "server" | "service" | "store" | "authz"
             | "auth" | "reconcile" => {
                 vec![format!("photon-{short}")]

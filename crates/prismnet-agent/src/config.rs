@@ -1,0 +1,324 @@
+//! Every setting. `deploy/config/prismnet-agent.toml` shows them all.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use photon_core::Name;
+use photon_server::{
+    ServiceConfig,
+    config::{ConfigError, LogConfig},
+};
+use photon_store::{Options, TlsFiles};
+use serde::Deserialize;
+
+/// The settings of one host's agent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// This host's name, as ports say it in `host_id`: `[a-z0-9][a-z0-9._-]{0,62}`. Required.
+    pub host: Name,
+    /// Where the agent keeps what it remembers. Default `/var/lib/photon/prismnet-agent`.
+    #[serde(default = "default_state")]
+    pub state_directory: PathBuf,
+    /// Where namespaces have their names. Default `/run/netns`, as `ip netns` has it.
+    #[serde(default = "default_namespaces")]
+    pub namespace_directory: PathBuf,
+    /// Seconds after which everything is looked at anyway. 1 to 3600. Default 30.
+    #[serde(default = "default_resync")]
+    pub resync_seconds: u64,
+    /// Where the records are.
+    #[serde(default)]
+    pub store: StoreConfig,
+    /// The tunnels to other hosts.
+    #[serde(default)]
+    pub tunnel: TunnelConfig,
+    /// What ports are told.
+    #[serde(default)]
+    pub dhcp: DhcpConfig,
+    /// Logging.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+fn default_state() -> PathBuf {
+    PathBuf::from("/var/lib/photon/prismnet-agent")
+}
+
+fn default_namespaces() -> PathBuf {
+    PathBuf::from("/run/netns")
+}
+
+fn default_resync() -> u64 {
+    30
+}
+
+/// `[tunnel]`: how this host reaches others.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TunnelConfig {
+    /// This host's address in the underlay. Default: none, and then ports here reach nobody on other hosts.
+    pub address: Option<Ipv4Addr>,
+    /// Bytes of the largest packet inside a tunnel: the underlay's, less 50. 576 to 65485. Default 1450.
+    pub mtu: u32,
+}
+
+impl Default for TunnelConfig {
+    fn default() -> Self {
+        Self {
+            address: None,
+            mtu: 1450,
+        }
+    }
+}
+
+/// `[dhcp]`: what ports are told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DhcpConfig {
+    /// Name servers. Default: none.
+    pub dns: Vec<Ipv4Addr>,
+    /// Seconds after which a client asks again. 60 to 604800. Default 3600.
+    pub lease_seconds: u32,
+}
+
+impl Default for DhcpConfig {
+    fn default() -> Self {
+        Self {
+            dns: Vec::new(),
+            lease_seconds: 3600,
+        }
+    }
+}
+
+/// `[store]`: ChainFire, or etcd.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Client URLs of its members, `http://host:port` or `https://host:port`; `http` to loopback only. Default
+    /// `http://127.0.0.1:50051`.
+    pub endpoints: Vec<String>,
+    /// Certificates; required for `https`.
+    pub tls: Option<StoreTls>,
+    /// Milliseconds one call of the store may take, its retries included. Default 5000.
+    pub request_timeout_ms: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            endpoints: vec!["http://127.0.0.1:50051".to_owned()],
+            tls: None,
+            request_timeout_ms: 5_000,
+        }
+    }
+}
+
+/// PEM files for a store over TLS. They are read again when they change.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreTls {
+    /// The authority that signed the members' certificates.
+    pub ca: PathBuf,
+    /// Our certificate; its common name is the user in the store.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The name to expect in the members' certificates, if it is not the host in the URL.
+    #[serde(default)]
+    pub server_name: Option<String>,
+}
+
+fn invalid(field: &str, problem: impl std::fmt::Display) -> ConfigError {
+    ConfigError::Invalid(format!("{field}: {problem}"))
+}
+
+impl Config {
+    /// A host without a tunnel, with everything else at its default.
+    #[must_use]
+    pub fn new(host: Name) -> Self {
+        Self {
+            host,
+            state_directory: default_state(),
+            namespace_directory: default_namespaces(),
+            resync_seconds: default_resync(),
+            store: StoreConfig::default(),
+            tunnel: TunnelConfig::default(),
+            dhcp: DhcpConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+
+    /// Reads a file, if one is given, and `PRISMNET_AGENT__…` from the environment.
+    ///
+    /// # Errors
+    /// What they say that cannot be.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let config: Self = photon_server::config::load(path, ENVIRONMENT)?;
+        ServiceConfig::validate(&config)?;
+        Ok(config)
+    }
+}
+
+/// What settings in the environment begin with.
+pub const ENVIRONMENT: &str = "PRISMNET_AGENT";
+
+impl ServiceConfig for Config {
+    fn log(&self) -> &LogConfig {
+        &self.log
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        if !(1..=3600).contains(&self.resync_seconds) {
+            return Err(invalid("resync_seconds", "must be from 1 to 3600"));
+        }
+        if !(576..=65_485).contains(&self.tunnel.mtu) {
+            return Err(invalid("tunnel.mtu", "must be from 576 to 65485"));
+        }
+        if !(60..=604_800).contains(&self.dhcp.lease_seconds) {
+            return Err(invalid("dhcp.lease_seconds", "must be from 60 to 604800"));
+        }
+        for path in [&self.state_directory, &self.namespace_directory] {
+            if !path.is_absolute() {
+                return Err(invalid(
+                    "state_directory, namespace_directory",
+                    "must be absolute",
+                ));
+            }
+        }
+        self.store.validate()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.store.options().map(drop)
+    }
+}
+
+impl StoreConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        const FIELD: &str = "store.endpoints";
+        if self.endpoints.is_empty() {
+            return Err(invalid(FIELD, "must not be empty"));
+        }
+        for endpoint in &self.endpoints {
+            match endpoint.split_once("://") {
+                Some(("https", _)) if self.tls.is_none() => {
+                    return Err(invalid("store.tls", format!("is required for {endpoint}")));
+                }
+                Some(("https", _)) => {}
+                // What the store says is done as root: it must be the store that says it.
+                Some(("http", host)) if is_loopback(host) => {}
+                Some(("http", _)) => {
+                    return Err(invalid(
+                        FIELD,
+                        format!("{endpoint} must be https, or loopback"),
+                    ));
+                }
+                _ => {
+                    let problem = format!("{endpoint:?} must begin with http:// or https://");
+                    return Err(invalid(FIELD, problem));
+                }
+            }
+        }
+        if self.request_timeout_ms == 0 {
+            return Err(invalid("store.request_timeout_ms", "must not be 0"));
+        }
+        Ok(())
+    }
+
+    /// The files of the certificates.
+    #[must_use]
+    pub fn tls_files(&self) -> Option<TlsFiles> {
+        self.tls.as_ref().map(|tls| TlsFiles {
+            authority: tls.ca.clone(),
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            server_name: tls.server_name.clone(),
+        })
+    }
+
+    /// How to connect, with the files read.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn options(&self) -> Result<Options, ConfigError> {
+        let tls = self.tls_files().map(|files| files.read()).transpose();
+        Ok(Options {
+            tls: tls.map_err(|error| invalid("store.tls", error))?,
+            request_timeout: Duration::from_millis(self.request_timeout_ms),
+            ..Options::new(&self.endpoints)
+        })
+    }
+}
+
+/// Whether a `host:port` is on this machine.
+fn is_loopback(authority: &str) -> bool {
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use std::io::Write as _;
+
+    use photon_core::error::in_one_line;
+
+    use super::*;
+
+    const EXAMPLE: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../deploy/config/prismnet-agent.toml"
+    );
+
+    fn read(text: &str) -> Result<Config, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        Config::load(Some(file.path())).map_err(|error| in_one_line(&error))
+    }
+
+    #[test]
+    fn the_example_parses_and_shows_the_defaults() {
+        let example = Config::load(Some(Path::new(EXAMPLE))).unwrap();
+        let default = Config::new(example.host.clone());
+        assert_eq!(format!("{example:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        for (text, field) in [
+            ("", "host"),
+            ("host = \"Not A Name\"", "host"),
+            ("host = \"a\"\nno_such_key = 1", "no_such_key"),
+            ("host = \"a\"\nresync_seconds = 0", "resync_seconds"),
+            ("host = \"a\"\n[tunnel]\nmtu = 100", "tunnel.mtu"),
+            (
+                "host = \"a\"\n[dhcp]\nlease_seconds = 1",
+                "dhcp.lease_seconds",
+            ),
+            ("host = \"a\"\n[store]\nendpoints = []", "store.endpoints"),
+            (
+                "host = \"a\"\n[store]\nendpoints = [\"http://192.0.2.1:1\"]",
+                "store.endpoints",
+            ),
+            (
+                "host = \"a\"\n[store]\nendpoints = [\"https://192.0.2.1:1\"]",
+                "store.tls",
+            ),
+            (
+                "host = \"a\"\nstate_directory = \"here\"",
+                "state_directory",
+            ),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(field), "{text}: {error}");
+        }
+        read("host = \"a\"\n[tunnel]\naddress = \"192.0.2.1\"").unwrap();
+    }
+}

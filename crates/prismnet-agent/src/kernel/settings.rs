@@ -1,0 +1,26 @@
+//! Settings of the calling thread's namespace, below `/proc/sys/net`.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use super::Error;
+
+const ROOT: &str = "/proc/sys/net";
+
+/// What those settings are; what is not there is left out.
+#[must_use]
+pub fn read(names: impl IntoIterator<Item = &'static str>) -> BTreeMap<&'static str, String> {
+    let value = |name| fs::read_to_string(Path::new(ROOT).join(name)).ok();
+    names
+        .into_iter()
+        .filter_map(|name| Some((name, value(name)?.trim().to_owned())))
+        .collect()
+}
+
+/// Sets one.
+///
+/// # Errors
+/// If there is no such setting, or the kernel does not take the value.
+pub fn set(name: &str, value: &str) -> Result<(), Error> {
+    fs::write(Path::new(ROOT).join(name), value)
+        .map_err(|error| Error::system(format!("{ROOT}/{name}"), error))
+}

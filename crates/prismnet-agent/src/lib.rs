@@ -1,0 +1,34 @@
+//! PrismNET on one host: makes of it what the store's records say.
+//!
+//! ```text
+//!  store ──feed──> records ──desired──> Wanted, one a VPC ─┐
+//!                                                          ├──plan──> steps ──act──> kernel
+//!  kernel ──netlink, nft──> actual ────────────────────────┘   (a thread in each VPC's namespace)
+//! ```
+//!
+//! [`desired`](desired::desired) and [`plan`](plan::plan) are pure; [`kernel`] reads and acts and decides nothing. What a step
+//! did is not remembered: the next pass looks again. The design is `docs/network.md`, "The agent".
+//!
+//! What it is not: it serves no tenant, decides nothing that is not in the store, and takes nothing down because a record is
+//! absent.
+
+#![warn(missing_docs)]
+
+pub mod config;
+pub mod desired;
+pub mod dhcp;
+pub mod feed;
+pub mod kernel;
+pub mod memory;
+pub mod mode;
+pub mod network;
+pub mod plan;
+pub mod records;
+pub mod report;
+pub mod rules;
+pub mod ruleset;
+pub mod run;
+pub mod survey;
+pub mod worker;
+
+pub use config::Config;

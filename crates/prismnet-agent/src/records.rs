@@ -1,0 +1,162 @@
+//! What the store says of networks, kept small: an agent knows the ports of all VPCs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::Ipv4Addr,
+    sync::Arc,
+};
+
+use photon_core::Name;
+use prismnet_model::{
+    Gone, GroupId, Host, Mac, Port, PortId, PortKind, Route, RouteId, Rule, RuleId, SecurityGroup,
+    Subnet, SubnetId, Vpc, VpcId,
+};
+
+/// A port, without what a host has no use for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownPort {
+    /// Its subnet.
+    pub subnet: SubnetId,
+    /// What is connected.
+    pub kind: PortKind,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its groups.
+    pub groups: Arc<[GroupId]>,
+    /// Where it is to be.
+    pub host: Option<Name>,
+    /// Of its record.
+    pub revision: i64,
+}
+
+/// Everything below `public/`.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    /// VPCs.
+    pub vpcs: BTreeMap<VpcId, Vpc>,
+    /// Subnets.
+    pub subnets: BTreeMap<SubnetId, Subnet>,
+    /// Ports by VPC.
+    pub ports: BTreeMap<VpcId, BTreeMap<PortId, KnownPort>>,
+    /// Groups.
+    pub groups: BTreeSet<GroupId>,
+    /// Rules by group.
+    pub rules: BTreeMap<GroupId, BTreeMap<RuleId, Rule>>,
+    /// Routes.
+    pub routes: BTreeMap<RouteId, Route>,
+    /// Orders to take ports down.
+    pub gone: BTreeMap<PortId, Gone>,
+    /// Hosts with their tunnel addresses.
+    pub hosts: BTreeMap<Name, Host>,
+    /// In which VPC a port is: a key that is removed does not say.
+    home: HashMap<PortId, VpcId>,
+}
+
+/// One record, as it was read.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// A VPC.
+    Vpc(Box<Vpc>),
+    /// A subnet.
+    Subnet(Box<Subnet>),
+    /// A port, with its record's revision.
+    Port(Box<Port>, i64),
+    /// A group.
+    Group(Box<SecurityGroup>),
+    /// A rule.
+    Rule(Box<Rule>),
+    /// A route.
+    Route(Box<Route>),
+    /// An order.
+    Gone(Gone),
+    /// A host.
+    Host(Host),
+}
+
+impl Records {
+    /// Takes a record in, in place of an older one.
+    pub fn put(&mut self, known: Known) {
+        match known {
+            Known::Vpc(vpc) => drop(self.vpcs.insert(vpc.id, *vpc)),
+            Known::Subnet(subnet) => drop(self.subnets.insert(subnet.id, *subnet)),
+            Known::Port(port, revision) => self.put_port(*port, revision),
+            Known::Group(group) => drop(self.groups.insert(group.id)),
+            Known::Rule(rule) => {
+                self.rules
+                    .entry(rule.group)
+                    .or_default()
+                    .insert(rule.id, *rule);
+            }
+            Known::Route(route) => drop(self.routes.insert(route.id, *route)),
+            Known::Gone(gone) => drop(self.gone.insert(gone.port, gone)),
+            Known::Host(host) => drop(self.hosts.insert(host.host.clone(), host)),
+        }
+    }
+
+    fn put_port(&mut self, port: Port, revision: i64) {
+        let known = KnownPort {
+            subnet: port.subnet,
+            kind: port.kind,
+            mac: port.mac_address,
+            address: port.ip_address,
+            groups: port.security_groups.into(),
+            host: port.host,
+            revision,
+        };
+        self.home.insert(port.id, port.vpc);
+        self.ports
+            .entry(port.vpc)
+            .or_default()
+            .insert(port.id, known);
+    }
+
+    /// Takes out what stood at a key below `public/`, e.g. `port/acme/shop/port-…`. What is not known is not missed.
+    pub fn remove(&mut self, key: &str) {
+        let (kind, rest) = key.split_once('/').unwrap_or((key, ""));
+        let id = rest.rsplit('/').next().unwrap_or_default();
+        match kind {
+            "vpc" => drop(id.parse().ok().and_then(|id| self.vpcs.remove(&id))),
+            "subnet" => drop(id.parse().ok().and_then(|id| self.subnets.remove(&id))),
+            "port" => {
+                if let Ok(id) = id.parse() {
+                    self.remove_port(id);
+                }
+            }
+            "security-group" => drop(id.parse().ok().map(|id| self.groups.remove(&id))),
+            "rule" => self.remove_rule(rest),
+            "route" => drop(id.parse().ok().and_then(|id| self.routes.remove(&id))),
+            "gone" => drop(id.parse().ok().and_then(|id| self.gone.remove(&id))),
+            "host" => drop(Name::new(id).ok().and_then(|host| self.hosts.remove(&host))),
+            _ => {}
+        }
+    }
+
+    fn remove_port(&mut self, id: PortId) {
+        let Some(vpc) = self.home.remove(&id) else {
+            return;
+        };
+        if let Some(ports) = self.ports.get_mut(&vpc) {
+            ports.remove(&id);
+            if ports.is_empty() {
+                self.ports.remove(&vpc);
+            }
+        }
+    }
+
+    fn remove_rule(&mut self, key: &str) {
+        let Some((group, rule)) = key.split_once('/') else {
+            return;
+        };
+        let (Ok(group), Ok(rule)) = (group.parse(), rule.parse()) else {
+            return;
+        };
+        if let Some(rules) = self.rules.get_mut(&group) {
+            rules.remove(&rule);
+            if rules.is_empty() {
+                self.rules.remove(&group);
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Tells the store how ports are, below this host's own prefix, and that the agent is alive.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use photon_store::{Collection, Error, Expected, PageRequest, Record, Store, Stored};
+use prismnet_model::{Alive, ObservedAgent, ObservedPort, PortId, observed};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    desired::Here,
+    worker::{Outcomes, PortOutcome},
+};
+
+/// How long the alive key stays after the agent was heard of last.
+const ALIVE: Duration = Duration::from_secs(15);
+/// What changes within this time is told at once.
+const TOGETHER: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_secs(2);
+/// How long leaving may take.
+const LEAVING: Duration = Duration::from_secs(2);
+/// The most problems that are told.
+const MOST_PROBLEMS: usize = 20;
+/// The most orphans that are told.
+const MOST_ORPHANS: usize = 100;
+
+/// Reports as long as it runs.
+#[derive(Debug)]
+pub struct Reporter {
+    store: Store,
+    here: Here,
+    outcomes: Arc<Outcomes>,
+}
+
+/// What was told, as the store has it.
+#[derive(Default)]
+struct Told {
+    ports: BTreeMap<PortId, Stored<ObservedPort>>,
+    agent: Option<Stored<ObservedAgent>>,
+}
+
+impl Reporter {
+    /// On what the workers tell.
+    #[must_use]
+    pub fn new(store: Store, here: Here, outcomes: Arc<Outcomes>) -> Self {
+        Self {
+            store,
+            here,
+            outcomes,
+        }
+    }
+
+    /// Until it is stopped. While the store is away it tries again: what is told is always the last.
+    pub async fn run(self, stop: CancellationToken) {
+        let alive = self.stay_alive(stop.clone());
+        let tell = async {
+            let mut told = None;
+            loop {
+                match self.tell(&mut told).await {
+                    Ok(()) => {
+                        self.outcomes.changed.notified().await;
+                        tokio::time::sleep(TOGETHER).await;
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "nothing is told; trying again");
+                        // Somebody wrote, or nobody knows who: it is read again.
+                        told = None;
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = alive => {}
+            () = async { stop.run_until_cancelled(tell).await; std::future::pending().await } => {}
+        }
+    }
+
+    async fn tell(&self, told: &mut Option<Told>) -> Result<(), Error> {
+        let told = match told {
+            Some(told) => told,
+            None => told.insert(self.read().await?),
+        };
+        let (ports, agent) = self.now();
+        self.tell_ports(&mut told.ports, &ports).await?;
+        if told.agent.as_ref().map(|stored| &stored.value) != Some(&agent) {
+            let all = self.store.collection();
+            let key = observed::agent_key(&self.here.host);
+            told.agent = Some(put(&all, &key, agent, told.agent.take()).await?);
+        }
+        Ok(())
+    }
+
+    /// What an earlier run told.
+    async fn read(&self) -> Result<Told, Error> {
+        let host = &self.here.host;
+        let request = PageRequest {
+            prefix: observed::port_prefix(host),
+            ..PageRequest::default()
+        };
+        let page = self
+            .store
+            .collection::<ObservedPort>()
+            .list(&request)
+            .await?;
+        let ports = page.items.into_iter().filter_map(|stored| {
+            let id = stored.key.rsplit('/').next()?.parse().ok()?;
+            Some((id, stored))
+        });
+        Ok(Told {
+            ports: ports.collect(),
+            agent: self
+                .store
+                .collection()
+                .get(&observed::agent_key(host))
+                .await?,
+        })
+    }
+
+    fn now(&self) -> (BTreeMap<PortId, PortOutcome>, ObservedAgent) {
+        let all = self.outcomes.all.lock();
+        let ports = all
+            .values()
+            .flat_map(|outcome| outcome.ports.clone())
+            .collect();
+        let problems: BTreeSet<&String> =
+            all.values().flat_map(|outcome| &outcome.problems).collect();
+        let orphans = all.values().flat_map(|outcome| outcome.orphans.clone());
+        let agent = ObservedAgent {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            vtep: self.here.vtep,
+            mtu: self.here.mtu,
+            mode: self.here.mode.to_string(),
+            problems: problems.into_iter().take(MOST_PROBLEMS).cloned().collect(),
+            orphans: orphans.take(MOST_ORPHANS).collect(),
+        };
+        (ports, agent)
+    }
+
+    async fn tell_ports(
+        &self,
+        told: &mut BTreeMap<PortId, Stored<ObservedPort>>,
+        now: &BTreeMap<PortId, PortOutcome>,
+    ) -> Result<(), Error> {
+        let all = self.store.collection::<ObservedPort>();
+        for (id, outcome) in now {
+            let before = told.get(id);
+            let is_told = before.is_some_and(|stored| {
+                let value = &stored.value;
+                (value.revision, value.state, &value.reason)
+                    == (outcome.revision, outcome.state, &outcome.reason)
+            });
+            if is_told {
+                continue;
+            }
+            let value = ObservedPort {
+                revision: outcome.revision,
+                state: outcome.state,
+                reason: outcome.reason.clone(),
+                at: Timestamp::now(),
+            };
+            let key = observed::port_key(&self.here.host, *id);
+            let stored = put(&all, &key, value, before.cloned()).await?;
+            told.insert(*id, stored);
+        }
+        let surplus: Vec<PortId> = told
+            .keys()
+            .filter(|id| !now.contains_key(id))
+            .copied()
+            .collect();
+        for id in surplus {
+            // Before the first passes nothing is known of what an earlier run told; then nothing is taken back.
+            if self.outcomes.all.lock().is_empty() {
+                break;
+            }
+            match all
+                .delete(&observed::port_key(&self.here.host, id), Expected::Any)
+                .await
+            {
+                Ok(_) | Err(Error::NotFound { .. }) => drop(told.remove(&id)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The key under the lease, as long as it is not stopped.
+    async fn stay_alive(&self, stop: CancellationToken) {
+        loop {
+            let Some(result) = stop.run_until_cancelled(self.be_alive()).await else {
+                return;
+            };
+            match result {
+                Ok(lease) => {
+                    if stop.run_until_cancelled(lease.lost()).await.is_none() {
+                        // It stops in order: nobody has to wait for the lease to end.
+                        let _ = tokio::time::timeout(LEAVING, lease.revoke()).await;
+                        return;
+                    }
+                    tracing::warn!("the lease is lost: ports here are shown as unknown meanwhile");
+                }
+                Err(error) => tracing::debug!(%error, "no lease; trying again"),
+            }
+            if stop
+                .run_until_cancelled(tokio::time::sleep(PAUSE))
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+    }
+
+    async fn be_alive(&self) -> Result<photon_store::Lease, Error> {
+        let lease = self.store.lease(ALIVE).await?;
+        let all = self.store.collection::<Alive>();
+        let key = observed::alive_key(&self.here.host);
+        // What an earlier run left under its lease: nobody else writes this key.
+        match all.delete(&key, Expected::Any).await {
+            Ok(_) | Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let alive = Alive {
+            since: Timestamp::now(),
+        };
+        all.create_under(&key, alive, lease.id()).await?;
+        Ok(lease)
+    }
+}
+
+/// Writes a record over what was read, or makes it.
+async fn put<T: Record>(
+    all: &Collection<T>,
+    key: &str,
+    value: T,
+    before: Option<Stored<T>>,
+) -> Result<Stored<T>, Error> {
+    match before {
+        Some(mut stored) => {
+            stored.value = value;
+            all.replace(stored).await
+        }
+        None => all.create(key, value).await,
+    }
+}

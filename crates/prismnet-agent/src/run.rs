@@ -1,0 +1,359 @@
+//! The agent, from its configuration to its workers and back.
+//!
+//! ```text
+//!  store ──> Follower ──> desired ──> Workers: one thread a VPC ──> Outcomes ──> Reporter ──> store
+//! ```
+//!
+//! When it stops, or is killed, everything stays as it is: the kernel's state is its state.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use photon_store::{Error, Seen, Store};
+use prismnet_model::VpcId;
+use tokio::sync::{mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::Config,
+    desired::{Here, Wanted, desired},
+    dhcp,
+    feed::Follower,
+    kernel::{Namespaces, detect},
+    memory::Memory,
+    report::Reporter,
+    worker::{self, Order, Outcomes},
+};
+
+/// How often what was seen of the store is kept, and a person's word is looked for.
+const KEEP: Duration = Duration::from_secs(5);
+/// How long the store may take to answer at the start, before it is tried again.
+const RECONNECT: Duration = Duration::from_secs(2);
+
+/// What this host is, as configured and found.
+///
+/// # Errors
+/// No right to make namespaces, or no nft.
+pub fn here(config: &Config) -> anyhow::Result<Here> {
+    let mode = detect::mode().context("cannot find out what this kernel offers")?;
+    Ok(Here {
+        host: config.host.clone(),
+        vtep: config.tunnel.address,
+        mtu: config.tunnel.mtu,
+        mode,
+    })
+}
+
+/// Connects with what was seen before.
+///
+/// # Errors
+/// A store that does not answer, a memory that cannot be read.
+pub async fn connect(config: &Config, memory: &Memory) -> anyhow::Result<Store> {
+    let mut options = config.store.options()?;
+    options.seen = memory
+        .seen()
+        .context("what was seen of the store cannot be read")?;
+    Ok(Store::connect(options).await?)
+}
+
+/// Runs until it is stopped.
+///
+/// # Errors
+/// What keeps it from starting. A store that does not answer does not: what stands, stands.
+pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let memory = Memory::new(&config.state_directory);
+    // Before anything is changed: a memory that cannot be read is no clean slate.
+    memory
+        .seen()
+        .context("what was seen of the store cannot be read")?;
+    let here = tokio::task::spawn_blocking({
+        let config = config.clone();
+        move || here(&config)
+    });
+    let here = here.await??;
+    Namespaces::new(&config.namespace_directory).prepare()?;
+    tracing::info!(host = %here.host, mode = %here.mode, vtep = ?here.vtep, "prismnet-agent starts");
+    tell_systemd(&sd_notify::NotifyState::Ready);
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let mut workers = Workers::new(&config, ended, stop.child_token());
+    let agent = Agent {
+        config,
+        here,
+        memory,
+        stop: stop.clone(),
+    };
+    let followed = agent.follow(&mut workers, &mut ends).await;
+    tell_systemd(&sd_notify::NotifyState::Stopping);
+    workers.wait().await;
+    tracing::info!("prismnet-agent stopped; everything stays as it is");
+    followed
+}
+
+/// Without systemd nothing happens.
+fn tell_systemd(state: &sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        tracing::warn!(%error, "cannot notify systemd");
+    }
+}
+
+struct Agent {
+    config: Config,
+    here: Here,
+    memory: Memory,
+    stop: CancellationToken,
+}
+
+impl Agent {
+    /// One connection after the other: another begins when a person has accepted another store.
+    async fn follow(
+        &self,
+        workers: &mut Workers,
+        ends: &mut mpsc::UnboundedReceiver<VpcId>,
+    ) -> anyhow::Result<()> {
+        while !self.stop.is_cancelled() {
+            let store = match connect(&self.config, &self.memory).await {
+                Ok(store) => store,
+                Err(error) => {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "no store; everything stays as it is"
+                    );
+                    self.stop
+                        .run_until_cancelled(tokio::time::sleep(RECONNECT))
+                        .await;
+                    continue;
+                }
+            };
+            let tasks = TaskTracker::new();
+            let end = self.stop.child_token();
+            if let Some(files) = self.config.store.tls_files() {
+                tasks.spawn(store.clone().follow_tls(files, end.clone()));
+            }
+            let reporter = Reporter::new(
+                store.clone(),
+                self.here.clone(),
+                Arc::clone(&workers.outcomes),
+            );
+            tasks.spawn(reporter.run(end.clone()));
+            let followed = self.follow_store(&store, workers, ends).await;
+            end.cancel();
+            tasks.close();
+            tasks.wait().await;
+            followed?;
+        }
+        Ok(())
+    }
+
+    /// Until it is stopped, or the store is to be connected to anew.
+    async fn follow_store(
+        &self,
+        store: &Store,
+        workers: &mut Workers,
+        ends: &mut mpsc::UnboundedReceiver<VpcId>,
+    ) -> anyhow::Result<()> {
+        let mut follower = Follower::new(store.clone());
+        let mut keep = tokio::time::interval(KEEP);
+        let mut is_known = false;
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                known = follower.next() => match known {
+                    Ok(()) => {
+                        is_known = true;
+                        // First what was seen, then what it says: after a crash the store is held against this.
+                        self.keep(store);
+                        workers.update(desired(&follower.records, &self.here))?;
+                    }
+                    Err(Error::StoreChanged(change)) => return self.wait_for_word(&change.to_string()).await,
+                    Err(error) => {
+                        tracing::warn!(%error, "the store does not tell; everything stays as it is");
+                        self.stop.run_until_cancelled(tokio::time::sleep(RECONNECT)).await;
+                    }
+                },
+                Some(vpc) = ends.recv() => workers.ended(vpc, is_known)?,
+                _ = keep.tick() => self.keep(store),
+            }
+        }
+    }
+
+    fn keep(&self, store: &Store) {
+        if store.change().is_some() {
+            return;
+        }
+        if let Some(seen) = store.seen()
+            && let Err(error) = self.memory.keep(Some(&seen))
+        {
+            tracing::warn!(%error, "what was seen of the store is not kept");
+        }
+    }
+
+    /// Nothing is changed until a person has accepted the store as it is (`prismnet-agent accept-store`), which changes what
+    /// is remembered.
+    async fn wait_for_word(&self, change: &str) -> anyhow::Result<()> {
+        tracing::error!(
+            change,
+            "the store is not what it was: nothing is changed until `prismnet-agent accept-store`"
+        );
+        let before = self.memory.seen()?;
+        while !self.stop.is_cancelled() {
+            if self.memory.seen()? != before {
+                tracing::info!("the store was accepted");
+                return Ok(());
+            }
+            self.stop
+                .run_until_cancelled(tokio::time::sleep(KEEP))
+                .await;
+        }
+        Ok(())
+    }
+}
+
+/// Accepts the store as it is now, and what it says.
+///
+/// # Errors
+/// A store that does not answer, a memory that cannot be written.
+pub async fn accept_store(config: &Config) -> anyhow::Result<Option<Seen>> {
+    let memory = Memory::new(&config.state_directory);
+    let store = connect(config, &memory).await?;
+    let seen = store.accept_change().await?;
+    memory.keep(seen.as_ref())?;
+    Ok(seen)
+}
+
+/// The threads, by VPC.
+struct Workers {
+    namespaces: Namespaces,
+    dhcp: dhcp::Network,
+    resync: Duration,
+    outcomes: Arc<Outcomes>,
+    ended: mpsc::UnboundedSender<VpcId>,
+    stop: CancellationToken,
+    running: BTreeMap<VpcId, Running>,
+    wanted: BTreeMap<VpcId, Arc<Wanted>>,
+}
+
+struct Running {
+    wanted: watch::Sender<Arc<Wanted>>,
+    thread: JoinHandle<()>,
+}
+
+impl Workers {
+    fn new(config: &Config, ended: mpsc::UnboundedSender<VpcId>, stop: CancellationToken) -> Self {
+        Self {
+            namespaces: Namespaces::new(&config.namespace_directory),
+            dhcp: dhcp::Network {
+                dns: config.dhcp.dns.clone(),
+                lease_seconds: config.dhcp.lease_seconds,
+            },
+            resync: Duration::from_secs(config.resync_seconds),
+            outcomes: Arc::default(),
+            ended,
+            stop,
+            running: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+        }
+    }
+
+    /// What is wanted from now on. A VPC of which nothing is wanted is looked after as long as its namespace is there.
+    fn update(&mut self, all: BTreeMap<VpcId, Wanted>) -> anyhow::Result<()> {
+        let here = vpcs_here(&self.namespaces)?;
+        let known: BTreeSet<VpcId> = self
+            .running
+            .keys()
+            .chain(all.keys())
+            .chain(&here)
+            .copied()
+            .collect();
+        let mut all = all;
+        let mut next = BTreeMap::new();
+        for vpc in known {
+            let wanted = all.remove(&vpc).unwrap_or_default();
+            let before = self.wanted.remove(&vpc);
+            let wanted = match before {
+                Some(before) if *before == wanted => before,
+                _ => Arc::new(wanted),
+            };
+            let is_needed = !wanted.ports.is_empty() || here.contains(&vpc);
+            match self.running.get(&vpc) {
+                Some(running) => {
+                    running.wanted.send_if_modified(|now| {
+                        let is_new = !Arc::ptr_eq(now, &wanted);
+                        now.clone_from(&wanted);
+                        is_new
+                    });
+                }
+                None if is_needed => self.start(vpc, Arc::clone(&wanted))?,
+                None => {}
+            }
+            if is_needed || self.running.contains_key(&vpc) {
+                next.insert(vpc, wanted);
+            }
+        }
+        self.wanted = next;
+        Ok(())
+    }
+
+    fn start(&mut self, vpc: VpcId, wanted: Arc<Wanted>) -> anyhow::Result<()> {
+        let (sender, receiver) = watch::channel(wanted);
+        let order = Order {
+            vpc,
+            namespaces: self.namespaces.clone(),
+            dhcp: self.dhcp.clone(),
+            resync: self.resync,
+            outcomes: Arc::clone(&self.outcomes),
+            ended: self.ended.clone(),
+            stop: self.stop.clone(),
+        };
+        let thread = worker::start(order, receiver).context("no thread for a VPC")?;
+        let running = Running {
+            wanted: sender,
+            thread,
+        };
+        self.running.insert(vpc, running);
+        Ok(())
+    }
+
+    /// A worker ended. If something is wanted, or there, another one goes on.
+    fn ended(&mut self, vpc: VpcId, is_known: bool) -> anyhow::Result<()> {
+        if let Some(running) = self.running.remove(&vpc) {
+            // It has said that it ends: there is nothing to wait for but its last instructions.
+            let _ = running.thread.join();
+        }
+        let wanted = self.wanted.get(&vpc).cloned().unwrap_or_default();
+        let is_there = vpcs_here(&self.namespaces)?.contains(&vpc);
+        let is_needed = !wanted.ports.is_empty() || is_there;
+        if is_known && is_needed && !self.stop.is_cancelled() {
+            return self.start(vpc, wanted);
+        }
+        self.outcomes.put(vpc, None);
+        Ok(())
+    }
+
+    /// All of them have ended.
+    async fn wait(self) {
+        self.stop.cancel();
+        for (vpc, running) in self.running {
+            let joined = tokio::task::spawn_blocking(move || running.thread.join());
+            if tokio::time::timeout(RECONNECT * 5, joined).await.is_err() {
+                tracing::warn!(%vpc, "a worker is cut off that has not ended in time");
+            }
+        }
+    }
+}
+
+/// VPCs that have a namespace here.
+///
+/// # Errors
+/// A directory that cannot be read.
+pub fn vpcs_here(namespaces: &Namespaces) -> anyhow::Result<BTreeSet<VpcId>> {
+    let names = namespaces.list()?;
+    let ids = names
+        .iter()
+        .filter_map(|name| name.strip_prefix("photon-")?.parse().ok());
+    Ok(ids.collect())
+}

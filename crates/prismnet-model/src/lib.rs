@@ -1,0 +1,40 @@
+//! PrismNET's records: what is stored of networks, under which keys, and what it is called on a host.
+//!
+//! The control plane writes them, the agents follow them. Pure. The map is in the crate's README, the design in
+//! `docs/network.md`.
+
+#![warn(missing_docs)]
+
+pub mod block;
+pub mod device;
+pub mod gone;
+pub mod group;
+pub mod host;
+pub mod id;
+pub mod key;
+pub mod layout;
+pub mod mac;
+pub mod observed;
+pub mod port;
+pub mod route;
+pub mod rule;
+pub mod subnet;
+pub mod tally;
+pub mod text;
+pub mod vpc;
+
+pub use block::{Block, BlockError, TenantBlock};
+pub use gone::Gone;
+pub use group::SecurityGroup;
+pub use host::Host;
+pub use id::{GroupId, PortId, RouteId, RuleId, SubnetId, VpcId};
+pub use layout::Layout;
+pub use mac::Mac;
+pub use observed::{Alive, ObservedAgent, ObservedPort, Orphan, PortState};
+pub use port::{Port, PortKind};
+pub use route::Route;
+pub use rule::{Direction, Protocol, Remote, Rule, Services};
+pub use subnet::{Subnet, Vni};
+pub use tally::Tally;
+pub use text::{Description, Label};
+pub use vpc::Vpc;

@@ -1,0 +1,105 @@
+//! Hosts: what their agents report, and where others reach them.
+//!
+//! ```text
+//!   /photon/prismnet/host/<host>/…  ──feed──> Hosts ──> status of ports, when they are shown
+//!                                               └──> public/host/<host>, which other hosts' agents follow
+//! ```
+//!
+//! Every process follows it; what it knows is lost and read again. Nothing is decided by it: a port's status is told, and is
+//! no state of the port.
+
+mod publish;
+mod seen;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use parking_lot::RwLock;
+use photon_store::{FeedEvent, Store};
+use prismnet_model::Port;
+use tokio_util::sync::CancellationToken;
+
+use self::{publish::Publisher, seen::Seen};
+use crate::{config::Config, versioned::Versioned};
+
+/// Where agents report.
+const PREFIX: &str = "/photon/prismnet/host/";
+
+/// What is known of hosts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hosts(Arc<RwLock<Seen>>);
+
+/// How a port is, in the word that is shown, and why and since when, if that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PortStatus {
+    pub(crate) word: &'static str,
+    pub(crate) reason: Option<String>,
+    pub(crate) since: Option<Timestamp>,
+}
+
+impl Hosts {
+    /// How a port is on the host it is to be on.
+    pub(crate) fn status(&self, port: &Versioned<Port>) -> PortStatus {
+        match &port.value.host {
+            None => PortStatus::bare("down"),
+            Some(host) => self.0.read().status(host, port.value.id, port.revision),
+        }
+    }
+
+    /// Follows what agents report, until it is stopped.
+    pub(crate) async fn follow(self, store: Store, config: Arc<Config>, stop: CancellationToken) {
+        let mut publisher = Publisher::new(store.clone(), &config);
+        let mut feed = store.feed(PREFIX);
+        loop {
+            let events = match stop.run_until_cancelled(feed.next_batch()).await {
+                Some(Ok(events)) => events,
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "what hosts report cannot be followed");
+                    let pause = tokio::time::sleep(std::time::Duration::from_secs(5));
+                    if stop.run_until_cancelled(pause).await.is_none() {
+                        return;
+                    }
+                    continue;
+                }
+                None => return,
+            };
+            let agents = self.take(&store, events);
+            for (host, agent) in agents {
+                let publishing = publisher.publish(&host, &agent);
+                if stop.run_until_cancelled(publishing).await.is_none() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes what was told, and returns the agents that told of themselves.
+    fn take(&self, store: &Store, events: Vec<FeedEvent>) -> Vec<seen::Agent> {
+        let mut seen = self.0.write();
+        let mut agents = Vec::new();
+        for event in events {
+            match event {
+                FeedEvent::Snapshot { entries, .. } => {
+                    seen.forget();
+                    for entry in entries {
+                        agents.extend(seen.put(store, entry));
+                    }
+                }
+                FeedEvent::Put(entry) => agents.extend(seen.put(store, entry)),
+                FeedEvent::Delete { key, .. } => seen.delete(&key, Timestamp::now()),
+                FeedEvent::Synced { .. } => {}
+            }
+        }
+        agents
+    }
+}
+
+impl PortStatus {
+    fn bare(word: &'static str) -> Self {
+        Self {
+            word,
+            reason: None,
+            since: None,
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! PrismNET's control plane: tenants' networks, as records.
+//!
+//! VPCs, subnets, ports with addresses, security groups, routes. What hosts make of them is the agent's; here it is decided
+//! who may have what, and that no two have the same.
+//!
+//! ```text
+//!   REST  ── rest.rs of each resource ──┐
+//!                                       ├──> service.rs: the use cases ──> one transaction ──> the store
+//!   gRPC  ── grpc.rs ───────────────────┘       │        │                    (with its audit record)
+//!                                               │        └──> quota: CreditService, before and after
+//!                                               └──> photon-auth: who asks, whether it may
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | `vpc` `subnet` `port` `group` `rule` `route` | the resources |
+//! | `pool` `known` | what a process believes of addresses, subnets and groups until the store says otherwise |
+//! | `quota` | units of CreditService, and what it is still to be told |
+//! | `host` | what agents report: how ports are, where hosts reach each other |
+//! | `gone` | orders to take ports down, until they are done |
+//! | `audit` `contention` `listing` `refusal` `scope` `turns` `versioned` `wanted` | what use cases share |
+//! | `rest` `grpc` | the doors |
+//! | `config` `run` `app` `clock` | the process |
+
+mod app;
+mod audit;
+mod clock;
+pub mod config;
+mod contention;
+mod gone;
+mod group;
+mod grpc;
+mod host;
+mod known;
+mod listing;
+mod pool;
+mod port;
+mod quota;
+mod refusal;
+pub mod rest;
+mod route;
+mod rule;
+pub mod run;
+mod scope;
+mod subnet;
+mod turns;
+mod versioned;
+mod vpc;
+mod wanted;
+
+pub use app::App;
+pub use config::Config;
+pub use grpc::declared as methods;
+pub use run::{Running, Sockets, start};
