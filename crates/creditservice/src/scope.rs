@@ -37,20 +37,6 @@ pub(crate) fn allow_over_project(ctx: &Context, project: &Name) -> Result<(), Er
     })
 }
 
-/// Lets a request go on about what is the same everywhere, for whoever may see it anywhere.
-///
-/// # Errors
-/// 403, 503.
-pub(crate) fn allow_somewhere(ctx: &Context) -> Result<(), Error> {
-    if ctx.visible()?.is_empty() {
-        return Err(Error::forbidden(format!(
-            "{} is allowed nowhere",
-            ctx.permission()
-        )));
-    }
-    Ok(())
-}
-
 /// The scope above a project: its org, where IAM knows the project.
 fn over(ctx: &Context, project: &Name) -> Scope {
     match ctx.auth().policies().org_of(project) {

@@ -201,10 +201,31 @@ impl Context {
         }
     }
 
+    /// Lets the request go on about what is the same everywhere, for whoever may do what the route declared anywhere.
+    ///
+    /// # Errors
+    /// `FORBIDDEN`; `UNAVAILABLE` when nothing can be decided at present.
+    pub fn allow_somewhere(&self) -> Result<(), Error> {
+        if self.visible()?.is_empty() {
+            return Err(Error::forbidden(format!(
+                "{} is allowed nowhere",
+                self.permission
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether policy gives the caller a permission at a scope, in either mode: for answers that show some callers more than
+    /// others. It lets no request go on.
+    #[must_use]
+    pub fn is_given(&self, permission: &Permission, scope: &Scope) -> bool {
+        self.auth.policy_allows(&self.caller, permission, scope)
+    }
+
     fn may_get(&self, scope: &Scope) -> bool {
         let [service, resource, _] = self.permission.segments();
         Permission::new(format!("{service}.{resource}.get"))
-            .is_ok_and(|get| self.auth.policy_allows(&self.caller, &get, scope))
+            .is_ok_and(|get| self.is_given(&get, scope))
     }
 
     fn decide(&self) {

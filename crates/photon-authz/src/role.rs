@@ -75,6 +75,8 @@ pub const SERVICES: &[(&str, &[&[&str]])] = &[
         &[
             SPENDS,
             &[
+                "prismnet.external_networks.get",
+                "prismnet.external_networks.list",
                 "prismnet.floating_ips.create",
                 "prismnet.floating_ips.delete",
                 "prismnet.floating_ips.get",

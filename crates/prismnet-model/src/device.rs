@@ -77,6 +77,23 @@ pub fn uplink(vpc: VpcId) -> String {
     format!("pnu{}", short(vpc))
 }
 
+/// The VPC's side of its way out.
+pub const UPLINK_INSIDE: &str = "pnuplink";
+
+/// Whether agents give devices such names: one of theirs, whatever it stands for.
+#[must_use]
+pub fn is_ours(name: &str) -> bool {
+    let numbered = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    let named = |rest: &str| rest.len() == 12 && rest.chars().all(|one| ALPHABET.contains(&one));
+    let is =
+        |prefix: &str, form: &dyn Fn(&str) -> bool| name.strip_prefix(prefix).is_some_and(form);
+    name == UPLINK_INSIDE
+        || ["pnb", "pnx"].iter().any(|prefix| is(prefix, &numbered))
+        || ["pnt", "pnv", "pnu"]
+            .iter()
+            .any(|prefix| is(prefix, &named))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
@@ -92,6 +109,7 @@ mod tests {
         let vni = Vni::try_from(Vni::HIGHEST).unwrap();
         for name in [tap(port), veth(port), uplink(vpc), bridge(vni), vxlan(vni)] {
             assert!(name.len() <= MOST_BYTES, "{name}");
+            assert!(is_ours(&name), "{name}");
             assert!(
                 name.bytes().all(|byte| byte.is_ascii_alphanumeric()),
                 "{name}"

@@ -5,7 +5,7 @@ use photon_core::Name;
 use photon_store::Record;
 use serde::{Deserialize, Serialize};
 
-use crate::{Port, PortId, VpcId};
+use crate::{Mac, Port, PortId, VpcId};
 
 /// The order, as it is stored: at `<port>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,9 @@ pub struct Gone {
     pub vpc: VpcId,
     /// The host it was on last.
     pub host: Name,
+    /// The MAC it had: what leads to it on other hosts goes, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac_address: Option<Mac>,
     /// When it was deleted.
     pub at: Timestamp,
 }
@@ -32,6 +35,7 @@ impl Gone {
             port: port.id,
             vpc: port.vpc,
             host: port.host.clone()?,
+            mac_address: Some(port.mac_address),
             at,
         })
     }

@@ -30,4 +30,8 @@ kinds! {
     RuleKind RuleId "rule";
     /// Ways that a network knows.
     RouteKind RouteId "route";
+    /// Networks outside.
+    ExternalNetworkKind ExternalNetworkId "extnet";
+    /// Addresses outside, for ports.
+    FloatingIpKind FloatingIpId "fip";
 }

@@ -7,6 +7,8 @@
 
 pub mod block;
 pub mod device;
+pub mod external;
+pub mod floating;
 pub mod gone;
 pub mod group;
 pub mod host;
@@ -24,10 +26,12 @@ pub mod text;
 pub mod vpc;
 
 pub use block::{Block, BlockError, TenantBlock};
+pub use external::{AddressRange, ExternalNetwork, Interface};
+pub use floating::FloatingIp;
 pub use gone::Gone;
 pub use group::SecurityGroup;
 pub use host::Host;
-pub use id::{GroupId, PortId, RouteId, RuleId, SubnetId, VpcId};
+pub use id::{ExternalNetworkId, FloatingIpId, GroupId, PortId, RouteId, RuleId, SubnetId, VpcId};
 pub use layout::Layout;
 pub use mac::Mac;
 pub use observed::{Alive, ObservedAgent, ObservedPort, Orphan, PortState};

@@ -33,6 +33,12 @@ impl Description {
     }
 }
 
+/// Characters that a terminal obeys: controls, and those that turn the direction of a line around (Unicode's bidirectional
+/// embeddings, overrides and isolates, UAX #9).
+fn is_control(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 impl TryFrom<String> for Label {
     type Error = &'static str;
 
@@ -43,7 +49,7 @@ impl TryFrom<String> for Label {
         if text.len() > LABEL_BYTES {
             return Err("must be at most 200 bytes");
         }
-        if text.chars().any(char::is_control) {
+        if text.chars().any(is_control) {
             return Err("must not have control characters");
         }
         Ok(Self(text))
@@ -57,7 +63,7 @@ impl TryFrom<String> for Description {
         if text.len() > DESCRIPTION_BYTES {
             return Err("must be at most 1024 bytes");
         }
-        if text.chars().any(char::is_control) {
+        if text.chars().any(is_control) {
             return Err("must not have control characters");
         }
         Ok(Self(text))
@@ -92,6 +98,7 @@ mod tests {
             "  ",
             "a\nb",
             "\u{0}",
+            "moc\u{202e}elif",
             &"x".repeat(201),
             &"x".repeat(10_000),
         ] {

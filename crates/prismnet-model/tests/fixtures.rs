@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use photon_store::Record;
-use prismnet_model::{Gone, Layout, Port, Route, Rule, SecurityGroup, Subnet, Tally, Vpc};
+use prismnet_model::{
+    ExternalNetwork, FloatingIp, Gone, Layout, Port, Route, Rule, SecurityGroup, Subnet, Tally, Vpc,
+};
 use serde_json::{Value, json};
 
 /// What `text` reads as, which must write the same again; and its index keys.
@@ -20,6 +22,8 @@ const GROUP: &str = "sg-019ac8e5-3c00-7001-8c00-000000000004";
 const OTHER: &str = "sg-019ac8e5-3c00-7001-8c00-000000000005";
 const RULE: &str = "rule-019ac8e5-3c00-7001-8c00-000000000006";
 const ROUTE: &str = "route-019ac8e5-3c00-7001-8c00-000000000007";
+const OUTSIDE: &str = "extnet-019ac8e5-3c00-7001-8c00-000000000008";
+const FLOATING: &str = "fip-019ac8e5-3c00-7001-8c00-000000000009";
 const AT: &str = "2026-11-23T02:00:00Z";
 
 #[test]
@@ -57,6 +61,10 @@ fn records_of_the_first_version() {
     );
     let gone = json!({ "port": PORT, "vpc": VPC, "host": "h1", "at": AT });
     assert!(keys::<Gone>(&gone).is_empty());
+    let gone = json!({
+        "port": PORT, "vpc": VPC, "host": "h1", "mac_address": "06:00:00:00:00:01", "at": AT,
+    });
+    assert!(keys::<Gone>(&gone).is_empty());
     let group = json!({
         "id": GROUP, "name": "web", "org": "acme", "project": "shop", "description": "", "deleting": false,
         "created_at": AT, "updated_at": AT,
@@ -85,6 +93,26 @@ fn records_of_the_first_version() {
         [
             id("route", ROUTE),
             format!("/photon/prismnet/use/{SUBNET}/{ROUTE}")
+        ]
+    );
+    let outside = json!({
+        "id": OUTSIDE, "name": "internet", "cidr_block": "192.0.2.0/24", "gateway_ip": "192.0.2.1",
+        "pool": [{ "first": "192.0.2.10", "last": "192.0.2.99" }], "uplinks": { "h1": "br-lan" }, "description": "",
+        "created_at": AT, "updated_at": AT,
+    });
+    assert!(keys::<ExternalNetwork>(&outside).is_empty());
+    let floating = json!({
+        "id": FLOATING, "org": "acme", "project": "shop", "external_network": OUTSIDE, "address": "192.0.2.10",
+        "port": PORT, "description": "", "created_at": AT, "updated_at": AT,
+    });
+    assert_eq!(
+        keys::<FloatingIp>(&floating),
+        [
+            id("floating-ip", FLOATING),
+            "/photon/prismnet/external-address/c000020a".to_owned(),
+            format!("/photon/prismnet/use/{OUTSIDE}/{FLOATING}"),
+            format!("/photon/prismnet/use/{PORT}/{FLOATING}"),
+            format!("/photon/prismnet/floating/{PORT}"),
         ]
     );
     let layout = json!({

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use photon_auth::{Auth, AuthOptions, Context, Tell};
 use photon_server::{Metrics, Mode};
 use photon_store::{Collection, Record, Store, Transaction, audit::Trails};
+use prismnet_model::{ExternalNetwork, Subnet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -20,7 +21,10 @@ pub struct App {
     pub(crate) trails: Trails,
     pub(crate) mode: Mode,
     pub(crate) config: Arc<Config>,
-    pub(crate) pools: Pools,
+    /// Addresses of ports.
+    pub(crate) pools: Pools<Subnet>,
+    /// Addresses of floating IPs.
+    pub(crate) outside: Pools<ExternalNetwork>,
     pub(crate) known: Known,
     pub(crate) turns: Turns,
     pub(crate) quota: Quota,
@@ -58,6 +62,7 @@ impl App {
             trails: Trails::new(store.clone(), SERVICE),
             mode,
             pools: Pools::new(store.clone()),
+            outside: Pools::new(store.clone()),
             known: Known::new(),
             turns: Turns::new(),
             quota,

@@ -1,10 +1,12 @@
-//! What was changed, by whom: a record for each change, in the change's own transaction, in the trail of its project.
+//! What was changed, by whom: a record for each change, in the change's own transaction, in the trail of its project; of what
+//! belongs to no project, in that of the system.
 //!
 //! How records are chained: [`photon_store::audit`]; what they say: `docs/audit.md`.
 
 use std::fmt;
 
 use photon_auth::Context;
+use photon_authz::Scope;
 use photon_core::Name;
 use photon_store::Fields;
 use serde::Serialize;
@@ -19,7 +21,7 @@ const ALWAYS: &str = "updated_at";
 pub(crate) struct Act {
     kind: &'static str,
     id: String,
-    project: Name,
+    scope: Scope,
     details: Fields,
 }
 
@@ -29,7 +31,17 @@ impl Act {
         Self {
             kind,
             id: id.to_string(),
-            project: project.clone(),
+            scope: Scope::Project(project.clone()),
+            details: Fields::new(),
+        }
+    }
+
+    /// Something of this kind and id is changed, and is the operator's.
+    pub(crate) fn of_system(kind: &'static str, id: impl fmt::Display) -> Self {
+        Self {
+            kind,
+            id: id.to_string(),
+            scope: Scope::System,
             details: Fields::new(),
         }
     }
@@ -46,7 +58,7 @@ impl Act {
 
     /// The trail it belongs to.
     pub(crate) fn trail(&self) -> String {
-        format!("project-{}", self.project)
+        self.scope.to_string().replace(':', "-")
     }
 
     /// What else a reader wants to know.
@@ -69,8 +81,7 @@ impl Act {
         fields.insert("action".to_owned(), ctx.permission().to_string().into());
         let resource = json!({ "kind": self.kind, "id": self.id });
         fields.insert("resource".to_owned(), resource);
-        let scope = format!("project:{}", self.project);
-        fields.insert("scope".to_owned(), scope.into());
+        fields.insert("scope".to_owned(), self.scope.to_string().into());
         // A record exists exactly when the change does.
         fields.insert("answer".to_owned(), "done".into());
         if !self.details.is_empty() {

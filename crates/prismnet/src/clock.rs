@@ -4,9 +4,13 @@ use jiff::Timestamp;
 
 /// Now, without the fraction of a second.
 pub(crate) fn now() -> Timestamp {
-    let now = Timestamp::now();
+    whole(Timestamp::now())
+}
+
+/// A moment without the fraction of a second.
+pub(crate) fn whole(moment: Timestamp) -> Timestamp {
     // Only what lies outside years -9999 to 9999 is refused.
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
+    Timestamp::from_second(moment.as_second()).unwrap_or(moment)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! PrismNET's control plane: tenants' networks, as records.
 //!
-//! VPCs, subnets, ports with addresses, security groups, routes. What hosts make of them is the agent's; here it is decided
+//! VPCs, subnets, ports with addresses, security groups, routes; external networks and floating IPs. What hosts make of them is the agent's; here it is decided
 //! who may have what, and that no two have the same.
 //!
 //! ```text
@@ -13,12 +13,12 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `vpc` `subnet` `port` `group` `rule` `route` | the resources |
+//! | `vpc` `subnet` `port` `group` `rule` `route` `external` `floating` | the resources |
 //! | `pool` `known` | what a process believes of addresses, subnets and groups until the store says otherwise |
 //! | `quota` | units of CreditService, and what it is still to be told |
 //! | `host` | what agents report: how ports are, where hosts reach each other |
 //! | `gone` | orders to take ports down, until they are done |
-//! | `audit` `contention` `listing` `refusal` `scope` `turns` `versioned` `wanted` | what use cases share |
+//! | `audit` `contention` `listing` `refusal` `scope` `turns` `users` `versioned` `wanted` | what use cases share |
 //! | `rest` `grpc` | the doors |
 //! | `config` `run` `app` `clock` | the process |
 
@@ -27,6 +27,8 @@ mod audit;
 mod clock;
 pub mod config;
 mod contention;
+mod external;
+mod floating;
 mod gone;
 mod group;
 mod grpc;
@@ -44,6 +46,7 @@ pub mod run;
 mod scope;
 mod subnet;
 mod turns;
+mod users;
 mod versioned;
 mod vpc;
 mod wanted;

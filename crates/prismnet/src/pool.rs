@@ -1,33 +1,38 @@
-//! Which address of a subnet to try next.
+//! Which address to try next, of a subnet or of an external network.
 //!
 //! ```text
-//!   next ──> Reserved ──taken────> taken         (the port is made, or somebody else has it)
+//!   next ──> Reserved ──taken────> taken         (it has an owner: ours, or somebody else's)
 //!     │         └──dropped──────> free again     (nothing was written)
 //!     └─ nothing free: read the claims once more ─ nothing free ─> exhausted
 //! ```
 //!
-//! What stands here is a guess, by what this process has read and done. The store decides: an address is a port's when the
-//! port's transaction makes the claim's key, which must not exist. A process that dies leaves nothing behind, and one that
+//! What stands here is a guess, by what this process has read and done. The store decides: an address has an owner when the
+//! owner's transaction makes the claim's key, which must not exist. A process that dies leaves nothing behind, and one that
 //! knows too little only tries in vain.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet, fmt, hash::Hash, net::Ipv4Addr, ops::RangeInclusive, sync::Arc,
+    time::Duration,
+};
 
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use photon_core::Error;
 use photon_store::{Scan, Store};
-use prismnet_model::{Subnet, SubnetId, key};
+use prismnet_model::{
+    AddressRange, ExternalNetwork, ExternalNetworkId, Subnet, SubnetId, external, key,
+};
 use tokio::time::Instant;
 
 use crate::refusal;
 
-/// The most subnets whose addresses are remembered.
+/// The most sources whose addresses are remembered.
 const MOST_POOLS: u64 = 1_024;
 /// How long they are remembered when nobody asks.
 const IDLE: Duration = Duration::from_secs(600);
 /// Claims read at once.
 const CHUNK: u32 = 1_000;
-/// The claims of subnets with more addresses than this are not read again for each request that finds none free,
+/// The claims of sources with more addresses than this are not read again for each request that finds none free,
 const LARGE: u32 = 4_096;
 /// but once in so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -36,14 +41,86 @@ const PART_WAYS: u32 = 64;
 /// After so many in a row that others have, the claims are read again instead of being found one by one.
 const LOST_IN_A_ROW: u32 = 8;
 
-/// What is known of all subnets.
-#[derive(Clone, Debug)]
-pub(crate) struct Pools {
-    store: Store,
-    pools: Cache<SubnetId, Arc<Pool>>,
+/// What addresses are given out from.
+pub(crate) trait Source {
+    /// What tells one from another.
+    type Id: Copy + Eq + Hash + Send + Sync + 'static;
+
+    fn id(&self) -> Self::Id;
+
+    /// Those that are given out, in order and apart.
+    fn ranges(&self) -> Vec<AddressRange>;
+
+    /// Where their claims lie: keys that end with the address in hex.
+    fn claims(&self) -> Scan;
+
+    /// That none is free.
+    fn exhausted(&self) -> Error;
 }
 
-/// What is known of a subnet.
+impl Source for Subnet {
+    type Id = SubnetId;
+
+    fn id(&self) -> SubnetId {
+        self.id
+    }
+
+    fn ranges(&self) -> Vec<AddressRange> {
+        let block = self.cidr_block;
+        let hosts = AddressRange {
+            first: block.first(),
+            last: Ipv4Addr::from_bits(block.block().broadcast().to_bits() - 1),
+        };
+        hosts.without(self.gateway_ip)
+    }
+
+    fn claims(&self) -> Scan {
+        Scan::below(key::addresses(self.id), CHUNK)
+    }
+
+    fn exhausted(&self) -> Error {
+        refusal::exhausted(self.id, self.cidr_block.capacity())
+    }
+}
+
+impl Source for ExternalNetwork {
+    type Id = ExternalNetworkId;
+
+    fn id(&self) -> ExternalNetworkId {
+        self.id
+    }
+
+    fn ranges(&self) -> Vec<AddressRange> {
+        self.pool.clone()
+    }
+
+    fn claims(&self) -> Scan {
+        let (first, last) = (self.cidr_block.network(), self.cidr_block.broadcast());
+        Scan {
+            from: Some(external::address(first)),
+            before: Some(behind(&external::address(last))),
+            ..Scan::below(external::ADDRESSES, CHUNK)
+        }
+    }
+
+    fn exhausted(&self) -> Error {
+        let capacity = self.pool.iter().map(|range| range.count()).sum();
+        refusal::exhausted_outside(self.id, capacity)
+    }
+}
+
+/// The next key there can be.
+pub(crate) fn behind(key: &str) -> String {
+    format!("{key}0")
+}
+
+/// What is known of all sources of a kind.
+pub(crate) struct Pools<S: Source> {
+    store: Store,
+    pools: Cache<S::Id, Arc<Pool>>,
+}
+
+/// What is known of one.
 #[derive(Debug)]
 struct Pool {
     /// Whoever holds it reads the claims.
@@ -53,9 +130,8 @@ struct Pool {
 
 #[derive(Debug)]
 struct Addresses {
-    /// The first and the last that a port can have.
-    range: RangeInclusive<u32>,
-    gateway: u32,
+    /// Those that are given out, in order and apart.
+    ranges: Vec<RangeInclusive<u32>>,
     capacity: usize,
     /// Claimed, as far as is known.
     taken: BTreeSet<u32>,
@@ -78,7 +154,13 @@ pub(crate) struct Reserved {
     address: u32,
 }
 
-impl Pools {
+impl<S: Source> fmt::Debug for Pools<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pools").finish_non_exhaustive()
+    }
+}
+
+impl<S: Source> Pools<S> {
     pub(crate) fn new(store: Store) -> Self {
         Self {
             store,
@@ -93,8 +175,8 @@ impl Pools {
     ///
     /// # Errors
     /// `ADDRESSES_EXHAUSTED`; those of reads.
-    pub(crate) async fn next(&self, subnet: &Subnet) -> Result<Reserved, Error> {
-        let pool = self.pool(subnet);
+    pub(crate) async fn next(&self, source: &S) -> Result<Reserved, Error> {
+        let pool = self.pool(source);
         loop {
             let reads = {
                 let mut addresses = pool.addresses.lock();
@@ -105,7 +187,7 @@ impl Pools {
                     return Ok(Reserved { pool, address });
                 }
                 if !addresses.is_worth_reading() {
-                    return Err(refusal::exhausted(subnet.id, subnet.cidr_block.capacity()));
+                    return Err(source.exhausted());
                 }
                 addresses.reads
             };
@@ -113,7 +195,7 @@ impl Pools {
             if pool.addresses.lock().reads != reads {
                 continue; // somebody has read them while we waited
             }
-            let taken = self.claims(subnet.id).await?;
+            let taken = self.claims(source).await?;
             let mut addresses = pool.addresses.lock();
             addresses.replace(taken);
             let picked = addresses.pick();
@@ -123,36 +205,40 @@ impl Pools {
                     pool: Arc::clone(&pool),
                     address,
                 }),
-                None => Err(refusal::exhausted(subnet.id, subnet.cidr_block.capacity())),
+                None => Err(source.exhausted()),
             };
         }
     }
 
-    /// An address that somebody asked for has become a port's.
-    pub(crate) fn taken(&self, subnet: SubnetId, address: Ipv4Addr) {
-        if let Some(pool) = self.pools.get(&subnet) {
-            pool.addresses.lock().taken.insert(address.to_bits());
+    /// An address that somebody asked for has an owner now.
+    pub(crate) fn taken(&self, source: S::Id, address: Ipv4Addr) {
+        if let Some(pool) = self.pools.get(&source) {
+            pool.addresses.lock().take(address.to_bits());
         }
     }
 
-    /// A port is gone.
-    pub(crate) fn free(&self, subnet: SubnetId, address: Ipv4Addr) {
-        if let Some(pool) = self.pools.get(&subnet) {
+    /// An address has no owner any more.
+    pub(crate) fn free(&self, source: S::Id, address: Ipv4Addr) {
+        if let Some(pool) = self.pools.get(&source) {
             pool.addresses.lock().taken.remove(&address.to_bits());
         }
     }
 
-    fn pool(&self, subnet: &Subnet) -> Arc<Pool> {
-        self.pools.get_with(subnet.id, || {
-            Arc::new(Pool {
-                reading: tokio::sync::Mutex::default(),
-                addresses: Mutex::new(Addresses::of(subnet)),
-            })
-        })
+    fn pool(&self, source: &S) -> Arc<Pool> {
+        let ranges: Vec<_> = source.ranges().into_iter().map(bits).collect();
+        let make = || Arc::new(Pool::of(ranges.clone()));
+        let pool = self.pools.get_with(source.id(), make);
+        if pool.addresses.lock().ranges == ranges {
+            return pool;
+        }
+        // Others are given out from now on. What somebody holds of the earlier ones, the store decides.
+        let pool = make();
+        self.pools.insert(source.id(), Arc::clone(&pool));
+        pool
     }
 
-    async fn claims(&self, subnet: SubnetId) -> Result<BTreeSet<u32>, Error> {
-        let mut scan = Scan::below(key::addresses(subnet), CHUNK);
+    async fn claims(&self, source: &S) -> Result<BTreeSet<u32>, Error> {
+        let mut scan = source.claims();
         let mut taken = BTreeSet::new();
         loop {
             let page = self.store.scan(&scan).await?;
@@ -162,10 +248,22 @@ impl Pools {
                 .map(|entry| key::claimed_address(&entry.key));
             taken.extend(addresses.flatten().map(Ipv4Addr::to_bits));
             match page.entries.last() {
-                // The next key there can be.
-                Some(last) if page.more => scan.from = Some(format!("{}0", last.key)),
+                Some(last) if page.more => scan.from = Some(behind(&last.key)),
                 _ => return Ok(taken),
             }
+        }
+    }
+}
+
+fn bits(range: AddressRange) -> RangeInclusive<u32> {
+    range.first.to_bits()..=range.last.to_bits()
+}
+
+impl Pool {
+    fn of(ranges: Vec<RangeInclusive<u32>>) -> Self {
+        Self {
+            reading: tokio::sync::Mutex::default(),
+            addresses: Mutex::new(Addresses::of(ranges)),
         }
     }
 }
@@ -175,17 +273,17 @@ impl Reserved {
         Ipv4Addr::from_bits(self.address)
     }
 
-    /// It is a port's now, or nobody knows.
+    /// It has an owner now, or nobody knows.
     pub(crate) fn taken(self) {
         let mut addresses = self.pool.addresses.lock();
-        addresses.taken.insert(self.address);
+        addresses.take(self.address);
         addresses.lost = 0;
     }
 
     /// Somebody else was faster: the search goes on elsewhere.
     pub(crate) fn lost(self) {
         let mut addresses = self.pool.addresses.lock();
-        addresses.taken.insert(self.address);
+        addresses.take(self.address);
         addresses.lost += 1;
         if addresses.lost >= LOST_IN_A_ROW {
             addresses.read = None;
@@ -202,17 +300,17 @@ impl Drop for Reserved {
 }
 
 impl Addresses {
-    fn of(subnet: &Subnet) -> Self {
-        let block = subnet.cidr_block.block();
-        let first = subnet.cidr_block.first().to_bits();
+    fn of(ranges: Vec<RangeInclusive<u32>>) -> Self {
+        let counts = ranges
+            .iter()
+            .map(|range| u64::from(range.end() - range.start()) + 1);
         Self {
-            range: first..=block.broadcast().to_bits() - 1,
-            gateway: subnet.gateway_ip.to_bits(),
-            // At most 2^24 fit into any usize there is.
-            capacity: usize::try_from(subnet.cidr_block.capacity()).unwrap_or(usize::MAX),
+            // More than any machine could know to be taken.
+            capacity: usize::try_from(counts.sum::<u64>()).unwrap_or(usize::MAX),
+            cursor: ranges.first().map_or(0, |range| *range.start()),
+            ranges,
             taken: BTreeSet::new(),
             reserved: BTreeSet::new(),
-            cursor: first,
             lost: 0,
             read: None,
             reads: 0,
@@ -221,28 +319,49 @@ impl Addresses {
 
     /// The next one that is free after the last one given, from the start again at the end.
     fn pick(&mut self) -> Option<u32> {
-        if self.taken.len() + self.reserved.len() >= self.capacity {
+        // While an owner is written, its address is in both.
+        let reserved = self.reserved.difference(&self.taken).count();
+        if self.taken.len() + reserved >= self.capacity {
             return None;
         }
-        let (first, last) = (*self.range.start(), *self.range.end());
-        let found = (self.cursor..=last)
-            .chain(first..self.cursor)
-            .find(|address| self.is_free(*address))?;
+        let found = self.in_turn().find(|address| self.is_free(*address))?;
         self.reserved.insert(found);
-        self.cursor = if found == last { first } else { found + 1 };
+        self.cursor = found.saturating_add(1);
         Some(found)
     }
 
+    /// All of them, from the cursor on and from the start again at the end.
+    fn in_turn(&self) -> impl Iterator<Item = u32> {
+        let cursor = self.cursor;
+        let ahead = self
+            .ranges
+            .iter()
+            .flat_map(move |range| (*range.start()).max(cursor)..=*range.end());
+        let behind = self.ranges.iter().cloned().flatten();
+        ahead.chain(behind.take_while(move |address| *address < cursor))
+    }
+
     fn is_free(&self, address: u32) -> bool {
-        address != self.gateway
-            && !self.taken.contains(&address)
-            && !self.reserved.contains(&address)
+        !self.taken.contains(&address) && !self.reserved.contains(&address)
+    }
+
+    fn is_ours(&self, address: u32) -> bool {
+        self.ranges.iter().any(|range| range.contains(&address))
+    }
+
+    /// It has an owner.
+    fn take(&mut self, address: u32) {
+        // What is not given out must not count against what is.
+        if self.is_ours(address) {
+            self.taken.insert(address);
+        }
     }
 
     fn move_on(&mut self, ahead: u32) {
-        let (first, last) = (*self.range.start(), *self.range.end());
-        let length = last - first + 1;
-        self.cursor = first + (self.cursor - first + ahead % length) % length;
+        let ahead = usize::try_from(ahead).unwrap_or(usize::MAX);
+        let over = ahead.checked_rem(self.capacity).unwrap_or_default();
+        let next = self.in_turn().nth(over);
+        self.cursor = next.unwrap_or(self.cursor);
     }
 
     /// Whether the claims may be others than what is known of them.
@@ -252,7 +371,10 @@ impl Addresses {
     }
 
     fn replace(&mut self, taken: BTreeSet<u32>) {
-        self.taken = taken;
+        self.taken = taken
+            .into_iter()
+            .filter(|address| self.is_ours(*address))
+            .collect();
         self.lost = 0;
         self.read = Some(Instant::now());
         self.reads += 1;
@@ -267,42 +389,37 @@ mod tests {
 
     use super::*;
 
-    fn addresses(length: u8, gateway: u32) -> Addresses {
-        let network: u32 = 0x0a00_0000;
-        let size = 1u32 << (32 - length);
-        Addresses {
-            range: network + 1..=network + size - 2,
-            gateway: network + gateway,
-            capacity: usize::try_from(size - 3).unwrap(),
-            taken: BTreeSet::new(),
-            reserved: BTreeSet::new(),
-            cursor: network + 1,
-            lost: 0,
-            read: Some(Instant::now()),
-            reads: 1,
-        }
+    /// Some ranges with gaps between them, by their lengths.
+    fn addresses(lengths: &[u32]) -> Addresses {
+        let mut next: u32 = 0x0a00_0001;
+        let ranges = lengths.iter().map(|length| {
+            let range = next..=next + length - 1;
+            next += length + 2;
+            range
+        });
+        let mut addresses = Addresses::of(ranges.collect());
+        addresses.replace(BTreeSet::new());
+        addresses
     }
 
     proptest! {
-        /// Whatever is given out, lost and given back in whatever order: nobody gets what somebody has, the gateway is
-        /// nobody's, and what is free is found.
+        /// Whatever is given out, lost and given back in whatever order: nobody gets what somebody has, nobody gets what is in no
+        /// range, and what is free is found.
         #[test]
         fn nobody_gets_what_somebody_has(
-            length in 26u8..=30,
-            gateway in 1u32..3,
+            lengths in prop::collection::vec(1u32..20, 1..4),
             steps in prop::collection::vec((0u8..4, any::<u32>()), 0..200),
         ) {
-            let mut addresses = addresses(length, gateway);
+            let mut addresses = addresses(&lengths);
             let mut held: Vec<u32> = Vec::new();
             for (step, number) in steps {
                 match step {
                     0 | 1 => match addresses.pick() {
                         Some(found) => {
                             prop_assert!(!held.contains(&found));
-                            prop_assert!(addresses.range.contains(&found));
-                            prop_assert_ne!(found, addresses.gateway);
+                            prop_assert!(addresses.is_ours(found));
+                            addresses.take(found);
                             addresses.reserved.remove(&found);
-                            addresses.taken.insert(found);
                             held.push(found);
                         }
                         None => prop_assert_eq!(held.len(), addresses.capacity),
@@ -313,16 +430,47 @@ mod tests {
                     }
                     _ => addresses.move_on(number),
                 }
-                prop_assert!(addresses.range.contains(&addresses.cursor));
             }
         }
     }
 
     #[test]
     fn what_was_given_back_is_not_given_out_at_once() {
-        let mut addresses = addresses(28, 1);
+        let mut addresses = addresses(&[13]);
         let first = addresses.pick().unwrap();
         addresses.reserved.remove(&first);
         assert_ne!(addresses.pick().unwrap(), first);
+    }
+
+    #[test]
+    fn what_is_claimed_elsewhere_takes_nobodys_place() {
+        let mut addresses = addresses(&[1]);
+        addresses.replace(BTreeSet::from([0x0a00_0009, 0x0a00_000a]));
+        addresses.take(0x0a00_000b);
+        let only = addresses.pick().unwrap();
+        // Its owner is written, and whoever asked for it has not put it down yet.
+        addresses.take(only);
+        assert_eq!(addresses.pick(), None);
+        assert_eq!(Addresses::of(Vec::new()).pick(), None);
+    }
+
+    #[test]
+    fn a_subnets_gateway_is_nobodys() {
+        let ranges = |gateway_ip: &str| {
+            let subnet: Subnet = serde_json::from_value(serde_json::json!({
+                "id": SubnetId::generate(), "name": "n", "vpc": prismnet_model::VpcId::generate(), "org": "acme",
+                "project": "shop", "cidr_block": "10.0.1.0/29", "gateway_ip": gateway_ip, "vni": 4096,
+                "created_at": "2026-11-23T02:00:00Z", "updated_at": "2026-11-23T02:00:00Z",
+            }))
+            .unwrap();
+            let ranges = subnet.ranges();
+            let count: u64 = ranges.iter().map(|range| range.count()).sum();
+            assert_eq!(count, u64::from(subnet.cidr_block.capacity()));
+            let ends = ranges.iter().flat_map(|range| [range.first, range.last]);
+            ends.map(|address| address.octets()[3]).collect::<Vec<_>>()
+        };
+        assert_eq!(ranges("10.0.1.1"), [2, 6]);
+        assert_eq!(ranges("10.0.1.4"), [1, 3, 5, 6]);
+        assert_eq!(ranges("10.0.1.6"), [1, 5]);
     }
 }

@@ -3,7 +3,10 @@
 use std::{fmt, net::Ipv4Addr};
 
 use photon_core::{Code, Error, Id, Kind};
-use prismnet_model::{BlockError, Mac, PortId, SubnetId, layout::Placed, mac::MacError};
+use prismnet_model::{
+    Block, BlockError, ExternalNetworkId, Mac, PortId, SubnetId, external::ExternalBlock,
+    layout::Placed, mac::MacError,
+};
 use serde_json::{Value, json};
 
 /// Users of a thing that are named.
@@ -74,6 +77,32 @@ pub(crate) fn overlaps(field: &str, block: impl fmt::Display, with: &Placed) -> 
         "overlaps": with.cidr_block,
         "subnet_id": with.id,
     }))
+}
+
+/// Another external network has some of the addresses.
+pub(crate) fn overlaps_outside(block: Block, with: &ExternalBlock) -> Error {
+    let message = format!(
+        "cidr_block {block} overlaps {} of {}",
+        with.cidr_block, with.id
+    );
+    Error::new(Code::BLOCK_OVERLAPS, message).with_details(json!({
+        "field": "cidr_block",
+        "cidr_block": block,
+        "overlaps": with.cidr_block,
+        "external_network_id": with.id,
+    }))
+}
+
+/// An address outside that somebody has: who, is nothing to tell others.
+pub(crate) fn outside_in_use(address: Ipv4Addr) -> Error {
+    Error::new(Code::ADDRESS_IN_USE, format!("address {address} is in use"))
+        .with_details(json!({ "field": "address", "address": address }))
+}
+
+pub(crate) fn exhausted_outside(network: ExternalNetworkId, capacity: u64) -> Error {
+    let message = format!("all {capacity} addresses of {network} are in use");
+    Error::new(Code::ADDRESSES_EXHAUSTED, message)
+        .with_details(json!({ "external_network_id": network, "capacity": capacity }))
 }
 
 pub(crate) fn address_in_use(address: Ipv4Addr, port: Option<PortId>) -> Error {

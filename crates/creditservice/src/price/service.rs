@@ -9,7 +9,7 @@ use photon_core::Error;
 use crate::{
     app::{self, App},
     catalog::{self, Row, SkuPrices},
-    refusal, scope,
+    refusal,
 };
 
 /// How long before it is effective a price must be published: no shard may have rated by an older one.
@@ -21,7 +21,7 @@ const ATTEMPTS: usize = 16;
 
 /// All prices, by SKU and time.
 pub(crate) async fn list(app: &App, ctx: &Context) -> Result<Vec<Row>, Error> {
-    scope::allow_somewhere(ctx)?;
+    ctx.allow_somewhere()?;
     Ok(catalog::read(app.shards.store(), catalog::PRICES).await?)
 }
 

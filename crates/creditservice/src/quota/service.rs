@@ -118,7 +118,7 @@ pub(crate) async fn recount(
 
 /// The registered limits.
 pub(crate) async fn registered(app: &App, ctx: &Context) -> Result<Vec<Row>, Error> {
-    scope::allow_somewhere(ctx)?;
+    ctx.allow_somewhere()?;
     Ok(catalog::read(app.shards.store(), catalog::LIMITS).await?)
 }
 

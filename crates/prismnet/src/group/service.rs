@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use photon_auth::Context;
 use photon_core::Error;
-use photon_store::{PageRequest, Scan, Stored, Transaction};
+use photon_store::{PageRequest, Stored, Transaction};
 use prismnet_model::{
     Block, Direction, GroupId, Protocol, Remote, Rule, RuleId, SecurityGroup, Services, Tally,
     group::{DEFAULT, index},
@@ -21,7 +21,7 @@ use crate::{
     refusal,
     rule::service::remove_batch,
     scope::{self, Home, Owner},
-    subnet::service::user,
+    users,
     versioned::{Versioned, expect},
 };
 
@@ -315,22 +315,11 @@ async fn try_mark(
     let act = act(&group.value).detail("deleting", true);
     match app.commit(ctx, &transaction, &act).await {
         Ok(_) => Ok(group),
-        Err(photon_store::Error::NotEmpty { .. }) => Err(used(app, id).await?),
+        Err(photon_store::Error::NotEmpty { .. }) => {
+            Err(users::of(app, &named(id), &[key::users(id)]).await?)
+        }
         Err(error) => Err(error.into()),
     }
-}
-
-async fn used(app: &App, id: GroupId) -> Result<Lost, Error> {
-    let most = u32::try_from(refusal::NAMED).unwrap_or(u32::MAX) + 1;
-    let found = app.store.scan(&Scan::below(key::users(id), most)).await?;
-    let users = found.entries.iter().filter_map(|entry| user(&entry.value));
-    let mut users: Vec<_> = users.collect();
-    if users.is_empty() {
-        return Ok(Lost::Race);
-    }
-    let more = users.len() > refusal::NAMED;
-    users.truncate(refusal::NAMED);
-    Ok(refusal::in_use(&named(id), &users, more).into())
 }
 
 async fn remove_rules(app: &App, ctx: &Context, group: &SecurityGroup) -> Result<(), Error> {

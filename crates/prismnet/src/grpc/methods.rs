@@ -13,6 +13,11 @@ const CREATES: &[(&str, &str)] = &[
         "prismnet.security_groups.update",
     ),
     ("Routes/Create", "prismnet.routes.create"),
+    (
+        "ExternalNetworks/Create",
+        "prismnet.external_networks.create",
+    ),
+    ("FloatingIps/Create", "prismnet.floating_ips.create"),
 ];
 
 /// The other methods.
@@ -41,6 +46,20 @@ const NEEDS: &[(&str, &str)] = &[
     ("Routes/Get", "prismnet.routes.get"),
     ("Routes/List", "prismnet.routes.list"),
     ("Routes/Delete", "prismnet.routes.delete"),
+    ("ExternalNetworks/Get", "prismnet.external_networks.get"),
+    ("ExternalNetworks/List", "prismnet.external_networks.list"),
+    (
+        "ExternalNetworks/Update",
+        "prismnet.external_networks.update",
+    ),
+    (
+        "ExternalNetworks/Delete",
+        "prismnet.external_networks.delete",
+    ),
+    ("FloatingIps/Get", "prismnet.floating_ips.get"),
+    ("FloatingIps/List", "prismnet.floating_ips.list"),
+    ("FloatingIps/Update", "prismnet.floating_ips.update"),
+    ("FloatingIps/Delete", "prismnet.floating_ips.delete"),
 ];
 
 fn full(method: &str) -> String {

@@ -18,6 +18,7 @@ use photon_core::Error;
 use photon_proto::{
     PRISMNET_FILE_DESCRIPTOR_SET,
     photon::prismnet::v1::{
+        external_networks_server::ExternalNetworksServer, floating_ips_server::FloatingIpsServer,
         ports_server::PortsServer, routes_server::RoutesServer,
         security_groups_server::SecurityGroupsServer, subnets_server::SubnetsServer,
         vpcs_server::VpcsServer,
@@ -85,6 +86,8 @@ fn services(app: &Arc<App>) -> Routes {
         SubnetsServer,
         PortsServer,
         SecurityGroupsServer,
-        RoutesServer
+        RoutesServer,
+        ExternalNetworksServer,
+        FloatingIpsServer
     )
 }

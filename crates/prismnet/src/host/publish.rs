@@ -1,16 +1,16 @@
 //! Where hosts are reached by each other: copied from what they say, if it can be.
 //!
 //! A host that was broken into can say what it wants of itself; it is told to the others only if its address is one of the
-//! hosts' and nobody else's.
+//! hosts' and nobody else's, nor one that may be given out as a floating IP.
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
 use photon_core::Name;
 use photon_server::Mode;
 use photon_store::{PageRequest, Store};
-use prismnet_model::{Block, Host, ObservedAgent};
+use prismnet_model::{Block, ExternalNetwork, Host, ObservedAgent};
 
-use crate::config::Config;
+use crate::{config::Config, external::ranges};
 
 /// Copies from one prefix to the other.
 pub(super) struct Publisher {
@@ -66,7 +66,14 @@ impl Publisher {
             .items
             .iter()
             .find(|other| other.value.vtep == vtep && other.value.host != *host);
-        Ok(other.map(|other| format!("{vtep} is that of {}", other.value.host)))
+        if let Some(other) = other {
+            return Ok(Some(format!("{vtep} is that of {}", other.value.host)));
+        }
+        let outside = self.store.collection::<ExternalNetwork>();
+        let page = outside.list(&PageRequest::default()).await?;
+        let mut outside = page.items.iter().map(|network| &network.value);
+        let giving = outside.find(|network| ranges::has(&network.pool, vtep));
+        Ok(giving.map(|network| format!("{vtep} is given out by {}", network.id)))
     }
 
     async fn write(&self, host: &Name, vtep: Ipv4Addr, mtu: u32) -> photon_store::Result<()> {

@@ -8,6 +8,7 @@ use photon_store::{Entry, Record, Store};
 use prismnet_model::{ObservedAgent, ObservedPort, PortId, PortState};
 
 use super::{PREFIX, PortStatus};
+use crate::clock;
 
 /// An agent and what it says of itself.
 pub(super) type Agent = (Name, ObservedAgent);
@@ -105,7 +106,7 @@ impl Seen {
             return PortStatus {
                 word: "unknown",
                 reason: Some("its host does not report".to_owned()),
-                since: host.gone_since,
+                since: host.gone_since.map(clock::whole),
             };
         }
         let observed = host.ports.get(&port);
@@ -120,7 +121,7 @@ impl Seen {
         PortStatus {
             word,
             reason: Some(observed.reason.clone()).filter(|reason| !reason.is_empty()),
-            since: Some(observed.at),
+            since: Some(clock::whole(observed.at)),
         }
     }
 }

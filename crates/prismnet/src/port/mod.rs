@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   (nothing) ──created──> down ──given a host──> building ──the host reports it──> active, error
-//!                            └──────────────────────┴── deleted ──> (nothing; an order to its host to take it down)
+//!                            └──────────────────────┴── deleted, when it has no floating IP ──> (nothing; an order to its host to take it down)
 //! ```
 //!
 //! What is wanted is the record's; what is, the host reports beside it (`host`): joined when a port is shown, stored nowhere. Of a

@@ -361,7 +361,7 @@ pub(crate) async fn update(
     Ok(Revised::ok(port.revision, Answer::of(&app, port)))
 }
 
-/// Deletes a port. Its address is free; its host takes it down.
+/// Deletes a port that has no floating IP. Its address is free; its host takes it down.
 #[utoipa::path(
     delete, path = "/api/v1/ports/{id}", tag = "ports", operation_id = "delete_port",
     params(("id" = PortText, Path), OwnerQuery, IfMatchHeader),

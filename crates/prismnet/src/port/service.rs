@@ -24,6 +24,7 @@ use crate::{
     refusal,
     scope::{self, Home, Owner},
     subnet::service::{self as subnets, in_body},
+    users,
     versioned::{Versioned, expect},
     wanted::Wanted,
 };
@@ -34,7 +35,7 @@ const TRIES: usize = 8;
 /// What one must be allowed to do, at the system, to say on which host a port is.
 const BIND: &str = "prismnet.ports.bind";
 
-fn named(id: PortId) -> String {
+pub(crate) fn named(id: PortId) -> String {
     format!("port {id}")
 }
 
@@ -460,7 +461,7 @@ async fn apply(
     Ok(joined)
 }
 
-/// Deletes a port; its address and MAC are free. Its host, if it has one, is told to take it down.
+/// Deletes a port that has no floating IP; its address and MAC are free. Its host, if it has one, is told to take it down.
 pub(crate) async fn delete(
     app: &App,
     ctx: &Context,
@@ -484,13 +485,22 @@ async fn try_delete(
     expect(&port, expected)?;
     let mut transaction = app.store.transaction();
     transaction.delete(&app.records(), &port)?;
+    // Whoever gives it a floating IP requires it to be as it was: one of both loses.
+    transaction.empty_below(&key::users(id))?;
     if let Some(gone) = Gone::of(&port.value, clock::now()) {
         transaction.create(&app.records(), &gone.key(), &gone)?;
     }
     let freed = free(app, &mut transaction, &port.value)?;
-    let revision = app.commit(ctx, &transaction, &act(&port.value)).await?;
-    app.quota.made(freed, revision);
-    Ok((port.value, revision))
+    match app.commit(ctx, &transaction, &act(&port.value)).await {
+        Ok(revision) => {
+            app.quota.made(freed, revision);
+            Ok((port.value, revision))
+        }
+        Err(photon_store::Error::NotEmpty { .. }) => {
+            Err(users::of(app, &named(id), &[key::users(id)]).await?)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn free(app: &App, transaction: &mut Transaction, port: &Port) -> photon_store::Result<Held> {

@@ -45,6 +45,7 @@ pub(crate) enum Unit {
     Group,
     Rule,
     Route,
+    FloatingIp,
 }
 
 impl Unit {
@@ -56,6 +57,7 @@ impl Unit {
             Self::Group => "security_group",
             Self::Rule => "security_group_rule",
             Self::Route => "route",
+            Self::FloatingIp => "floating_ip",
         }
     }
 }

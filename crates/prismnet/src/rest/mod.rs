@@ -6,11 +6,13 @@
 //! | module | what |
 //! |---|---|
 //! | `answer` | things with a revision, things that are gone |
+//! | `given` | members that are there, be it with nothing |
 //! | `if_match` | changes that are made only to what the caller has seen |
 //! | `owner` | whose thing a path must mean |
 //! | `schema` | ids, blocks, addresses and texts, for the document |
 
 mod answer;
+mod given;
 mod if_match;
 mod openapi;
 mod owner;
@@ -26,6 +28,7 @@ pub(crate) use photon_service::openapi::Failure;
 
 pub(crate) use self::{
     answer::{Removed, Revised, removed},
+    given::given,
     if_match::{IfMatch, IfMatchHeader},
     owner::OwnerQuery,
 };
@@ -49,6 +52,8 @@ fn routes() -> Routes<Arc<App>> {
         .merge(crate::group::rest::routes())
         .merge(crate::rule::rest::routes())
         .merge(crate::route::rest::routes())
+        .merge(crate::external::rest::routes())
+        .merge(crate::floating::rest::routes())
 }
 
 /// What each route needs, for tests that try them all.

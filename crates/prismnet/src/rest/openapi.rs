@@ -3,14 +3,14 @@
 use photon_service::openapi::{Credentials, complete};
 use utoipa::OpenApi;
 
-use crate::{group, port, route, rule, subnet, vpc};
+use crate::{external, floating, group, port, route, rule, subnet, vpc};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "PrismNET",
-        description = "Tenant networks: VPCs, subnets, ports with addresses, security groups, routes. In dev mode no credential is \
-                       needed; a credential that is shown is checked in either mode. What belongs to others, or does not \
+        description = "Tenant networks: VPCs, subnets, ports with addresses, security groups, routes; external networks and floating \
+                       IPs. In dev mode no credential is needed; a credential that is shown is checked in either mode. What belongs to others, or does not \
                        exist, answers 404.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
@@ -21,6 +21,10 @@ use crate::{group, port, route, rule, subnet, vpc};
         group::rest::create, group::rest::list, group::rest::get, group::rest::update, group::rest::delete,
         rule::rest::create, rule::rest::list, rule::rest::delete,
         route::rest::create, route::rest::list, route::rest::get, route::rest::delete,
+        external::rest::create, external::rest::list, external::rest::get, external::rest::update,
+        external::rest::delete,
+        floating::rest::create, floating::rest::list, floating::rest::get, floating::rest::update,
+        floating::rest::delete,
     ),
     modifiers(&Credentials),
     tags(
@@ -29,6 +33,8 @@ use crate::{group, port, route, rule, subnet, vpc};
         (name = "ports", description = "Addresses in them, of guests, pods and services"),
         (name = "security-groups", description = "What ports may send and receive"),
         (name = "routes", description = "Ways that a VPC knows"),
+        (name = "external-networks", description = "The world outside; operators make them"),
+        (name = "floating-ips", description = "Addresses outside, for ports"),
     )
 )]
 struct Document;

@@ -104,6 +104,32 @@ pub(crate) struct RuleText(String);
 #[expect(dead_code, reason = "only described, never built")]
 pub(crate) struct RouteText(String);
 
+/// The id of an external network.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = "^extnet-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+    example = "extnet-019ac8e5-3c00-7001-8c00-000000000008"
+)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct ExternalNetworkText(String);
+
+/// The id of a floating IP.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = "^fip-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+    example = "fip-019ac8e5-3c00-7001-8c00-000000000009"
+)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct FloatingIpText(String);
+
+/// The name of a network interface of a host: letters, digits and `._-@`.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^[0-9A-Za-z._@-]{1,15}$", example = "br-lan")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct InterfaceText(String);
+
 /// What is connected by a port.
 #[derive(ToSchema)]
 #[schema(as = PortKind, rename_all = "lowercase")]

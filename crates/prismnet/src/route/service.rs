@@ -4,7 +4,8 @@ use photon_auth::Context;
 use photon_core::Error;
 use photon_store::Stored;
 use prismnet_model::{
-    Block, Layout, Route, RouteId, Subnet, SubnetId, Vpc,
+    Block, BlockError, Layout, Route, RouteId, Subnet, SubnetId, Vpc,
+    block::RESERVED,
     layout::{MOST_ROUTES, Routed},
     route::index,
     subnet,
@@ -126,6 +127,11 @@ fn check(vpc: &Vpc, layout: &Layout, new: &NewRoute) -> Result<SubnetId, Error> 
     if new.destination != Block::ANY && new.destination.overlaps(block) {
         let message = format!("destination {} must not overlap {block}", new.destination);
         return Err(Error::validation("destination", "outside_vpc", message));
+    }
+    // What is wider than these may be led anywhere; they themselves mean something on every host.
+    let mut reserved = RESERVED.into_iter();
+    if let Some(range) = reserved.find(|range| range.contains(new.destination)) {
+        return Err(refusal::block("destination", BlockError::Reserved(range)));
     }
     let Some(placed) = layout.subnet_of(new.next_hop) else {
         let message = format!("next_hop {} is in no subnet of the VPC", new.next_hop);

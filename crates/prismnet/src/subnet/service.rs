@@ -2,7 +2,7 @@
 
 use photon_auth::Context;
 use photon_core::Error;
-use photon_store::{Scan, Stored, Transaction};
+use photon_store::{Stored, Transaction};
 use prismnet_model::{
     Block, Layout, Subnet, SubnetId, Vni, Vpc,
     id::VpcKind,
@@ -19,8 +19,9 @@ use crate::{
     contention::{Lost, contended},
     listing::{self, Ask, Listing},
     quota::{Held, Unit},
-    refusal::{self, User},
+    refusal,
     scope::{self, Home, Owner},
+    users,
     versioned::{Versioned, expect},
     vpc,
     wanted::Wanted,
@@ -302,7 +303,10 @@ async fn try_delete(
             app.quota.made(freed, revision);
             Ok(revision)
         }
-        Err(photon_store::Error::NotEmpty { .. }) => Err(used(app, id).await?),
+        Err(photon_store::Error::NotEmpty { .. }) => {
+            let prefixes = [key::addresses(id), key::users(id)];
+            Err(users::of(app, &named(id), &prefixes).await?)
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -313,36 +317,4 @@ fn require_unused(transaction: &mut Transaction, id: SubnetId) -> photon_store::
         .empty_below(&key::addresses(id))?
         .empty_below(&key::users(id))?;
     Ok(())
-}
-
-/// Who uses it. If nobody does any more, the next attempt may win.
-async fn used(app: &App, id: SubnetId) -> Result<Lost, Error> {
-    let mut users = Vec::new();
-    for prefix in [key::addresses(id), key::users(id)] {
-        let most = u32::try_from(refusal::NAMED).unwrap_or(u32::MAX) + 1;
-        let found = app.store.scan(&Scan::below(prefix, most)).await?;
-        users.extend(found.entries.iter().filter_map(|entry| user(&entry.value)));
-    }
-    if users.is_empty() {
-        return Ok(Lost::Race);
-    }
-    let more = users.len() > refusal::NAMED;
-    users.truncate(refusal::NAMED);
-    Ok(refusal::in_use(&named(id), &users, more).into())
-}
-
-/// What an index key leads to: the id ends the record's key, its kind begins the id.
-pub(crate) fn user(leads_to: &[u8]) -> Option<User> {
-    let path = std::str::from_utf8(leads_to).ok()?;
-    let (_, id) = path.rsplit_once('/')?;
-    let kind = match id.split_once('-')?.0 {
-        "port" => "port",
-        "route" => "route",
-        "rule" => "rule",
-        _ => return None,
-    };
-    Some(User {
-        kind,
-        id: id.to_owned(),
-    })
 }

@@ -7,19 +7,23 @@ use rand::Rng as _;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::house::{Caller, House, config, keys_below, over, store_at};
+use crate::house::{Caller, House, config, over, snapshot};
 
 const PORTS: &str = "/api/v1/ports";
 
 /// What the store has of ports and of claims: each claim is a port's, each port has its claims, no two the same.
 pub(crate) async fn assert_consistent(endpoint: &str) -> BTreeMap<String, String> {
-    let store = store_at(endpoint).await;
+    let stored = snapshot(endpoint).await;
     let mut addresses = BTreeMap::new();
     let mut macs = BTreeSet::new();
     let mut claims = BTreeSet::new();
-    for key in keys_below(&store, "/photon/prismnet/public/port/").await {
-        let stored = store.get_raw(&key).await.unwrap().unwrap();
-        let port: Value = serde_json::from_slice(&stored.value).unwrap();
+    let below = |prefix: &'static str| {
+        stored
+            .iter()
+            .filter(move |(key, _)| key.starts_with(prefix))
+    };
+    for (key, value) in below("/photon/prismnet/public/port/") {
+        let port: Value = serde_json::from_str(value).unwrap();
         let text = |name: &str| port[name].as_str().unwrap().to_owned();
         let place = format!("{} {}", text("subnet"), text("ip_address"));
         let other = addresses.insert(place.clone(), text("id"));
@@ -33,14 +37,13 @@ pub(crate) async fn assert_consistent(endpoint: &str) -> BTreeMap<String, String
                 text("subnet"),
                 address.to_bits()
             ),
-            key,
+            key.clone(),
         ));
     }
-    let mut found = BTreeSet::new();
-    for key in keys_below(&store, "/photon/prismnet/address/").await {
-        let leads_to = store.get_raw(&key).await.unwrap().unwrap().value;
-        found.insert((key, String::from_utf8(leads_to.to_vec()).unwrap()));
-    }
+    let found = below("/photon/prismnet/address/");
+    let found: BTreeSet<_> = found
+        .map(|(key, leads_to)| (key.clone(), leads_to.clone()))
+        .collect();
     assert_eq!(found, claims);
     addresses
 }

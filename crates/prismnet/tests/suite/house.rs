@@ -1,8 +1,8 @@
 //! A PrismNET over a store, both in this process, and a client that speaks REST to it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use photon_store::{Scan, Store};
+use photon_store::{Entry, Scan, Store};
 use photon_testkit::{InProcessChainfire, in_process_chainfire, poll::eventually};
 use prismnet::{Config, Running, Sockets};
 use reqwest::Method;
@@ -55,17 +55,42 @@ pub(crate) async fn store_at(endpoint: &str) -> Store {
 
 /// All keys that begin with a prefix.
 pub(crate) async fn keys_below(store: &Store, prefix: &str) -> Vec<String> {
-    let mut keys = Vec::new();
+    let entries = entries_below(store, prefix).await;
+    entries.into_iter().map(|entry| entry.key).collect()
+}
+
+async fn entries_below(store: &Store, prefix: &str) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
     let mut scan = Scan::below(prefix, 1_000);
     loop {
         let page = store.scan(&scan).await.unwrap();
-        keys.extend(page.entries.iter().map(|entry| entry.key.clone()));
-        match keys.last() {
+        entries.extend(page.entries);
+        match entries.last() {
             // Sorts right behind it, and before whatever else begins with it.
-            Some(last) if page.more => scan.from = Some(format!("{last}!")),
-            _ => return keys,
+            Some(last) if page.more => scan.from = Some(format!("{}!", last.key)),
+            _ => return entries,
         }
     }
+}
+
+/// Everything of networks that was in the store at one moment: what two reads, one after the other, both found. What is written
+/// at present, by a process that was killed too, is waited for.
+pub(crate) async fn snapshot(endpoint: &str) -> BTreeMap<String, String> {
+    let store = &store_at(endpoint).await;
+    let text = |entry: Entry| (entry.key, String::from_utf8(entry.value.to_vec()).unwrap());
+    let read = async || {
+        let entries = entries_below(store, "/photon/prismnet/").await.into_iter();
+        entries
+            .filter(|entry| !is_history(&entry.key))
+            .map(text)
+            .collect::<BTreeMap<_, _>>()
+    };
+    eventually("nothing is written any more", PATIENCE, || async {
+        let found = read().await;
+        (read().await == found).then_some(found)
+    })
+    .await
+    .unwrap()
 }
 
 /// Keys that something made leaves for good: what was done, and by which request.
@@ -271,6 +296,21 @@ impl Caller {
     pub(crate) async fn port(&self, subnet: &str) -> Answer {
         self.post("/api/v1/ports", json!({ "subnet_id": subnet }))
             .await
+    }
+
+    /// An external network with everything in its pool but the first address, which is the gateway's.
+    pub(crate) async fn outside(&self, cidr_block: &str) -> String {
+        let block: prismnet_model::Block = cidr_block.parse().unwrap();
+        let gateway = std::net::Ipv4Addr::from_bits(block.network().to_bits() + 1);
+        let body = json!({ "name": "outside", "cidr_block": cidr_block, "gateway_ip": gateway });
+        self.post("/api/v1/external-networks", body).await.id()
+    }
+
+    /// A floating IP of acme's project shop.
+    pub(crate) async fn floating(&self, network: &str) -> Answer {
+        let body =
+            json!({ "external_network_id": network, "org_id": "acme", "project_id": "shop" });
+        self.post("/api/v1/floating-ips", body).await
     }
 
     pub(crate) async fn group(&self, name: &str) -> String {

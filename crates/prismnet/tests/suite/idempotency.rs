@@ -61,6 +61,32 @@ async fn the_same_key_makes_one_thing_of_each_kind() {
         operator.keyed("k", "/api/v1/routes", route).await.id(),
     ];
     assert_eq!(route[0], route[1]);
+    let network = json!({ "name": "n", "cidr_block": "192.0.2.0/24" });
+    let network = [
+        operator
+            .keyed("k", "/api/v1/external-networks", network.clone())
+            .await
+            .id(),
+        operator
+            .keyed("k", "/api/v1/external-networks", network)
+            .await
+            .id(),
+    ];
+    assert_eq!(network[0], network[1]);
+    let floating = json!({
+        "external_network_id": network[0], "org_id": "acme", "project_id": "shop",
+    });
+    let floating = [
+        operator
+            .keyed("k", "/api/v1/floating-ips", floating.clone())
+            .await
+            .id(),
+        operator
+            .keyed("k", "/api/v1/floating-ips", floating)
+            .await
+            .id(),
+    ];
+    assert_eq!(floating[0], floating[1]);
     // A refusal is not kept: what failed may succeed.
     let taken = operator.port(&subnet[0]).await;
     let body = json!({ "subnet_id": subnet[0], "ip_address": taken.data()["ip_address"] });

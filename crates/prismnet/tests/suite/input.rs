@@ -8,6 +8,8 @@ const VPCS: &str = "/api/v1/vpcs";
 const SUBNETS: &str = "/api/v1/subnets";
 const PORTS: &str = "/api/v1/ports";
 const GROUPS: &str = "/api/v1/security-groups";
+const NETWORKS: &str = "/api/v1/external-networks";
+const FLOATING: &str = "/api/v1/floating-ips";
 
 /// A body with one member set to something else; `null` takes it away.
 fn with(mut body: Value, member: &str, value: Value) -> Value {
@@ -183,6 +185,126 @@ async fn what_cannot_be_is_refused_by_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_outside_is_refused_by_field() {
+    let house = House::dev().await;
+    let long = "x".repeat(10_000);
+    let pool = |ranges: &[(&str, &str)]| {
+        let range = |(first, last): &(&str, &str)| json!({ "first": first, "last": last });
+        Value::Array(ranges.iter().map(range).collect())
+    };
+    let many: Vec<Value> = (0..65)
+        .map(|n| json!({ "first": format!("192.0.2.{}", 2 + n), "last": format!("192.0.2.{}", 2 + n) }))
+        .collect();
+    let hosts: serde_json::Map<String, Value> = (0..1_001)
+        .map(|n| (format!("h{n}"), json!("eth0")))
+        .collect();
+    let network = json!({ "name": "n", "cidr_block": "192.0.2.0/24", "gateway_ip": "192.0.2.1" });
+    refuse(
+        &house,
+        NETWORKS,
+        &network,
+        &[
+            ("name", Value::Null, "required"),
+            ("name", json!(long), "value"),
+            ("cidr_block", Value::Null, "required"),
+            ("cidr_block", json!(""), "cidr"),
+            ("cidr_block", json!(long), "cidr"),
+            ("cidr_block", json!("192.0.2.0/33"), "prefix_length"),
+            ("cidr_block", json!("0.0.0.0/0"), "prefix_length"),
+            ("cidr_block", json!("192.0.0.0/7"), "prefix_length"),
+            ("cidr_block", json!("192.0.2.1/24"), "host_bits"),
+            ("cidr_block", json!("::ffff:192.0.2.0/120"), "ipv4"),
+            ("cidr_block", json!("0.0.0.0/8"), "reserved"),
+            ("cidr_block", json!("127.0.0.1/32"), "reserved"),
+            ("cidr_block", json!("169.254.169.254/32"), "reserved"),
+            ("cidr_block", json!("224.0.0.0/24"), "reserved"),
+            ("cidr_block", json!("255.255.255.255/32"), "reserved"),
+            ("gateway_ip", json!("gateway"), "ipv4"),
+            ("gateway_ip", json!("::1"), "ipv4"),
+            ("gateway_ip", json!("192.0.3.1"), "within_block"),
+            ("gateway_ip", json!("192.0.2.0"), "reserved"),
+            ("gateway_ip", json!("192.0.2.255"), "reserved"),
+            ("pool", json!("192.0.2.2"), "type"),
+            ("pool", pool(&[("192.0.2", "192.0.2.9")]), "ipv4"),
+            ("pool", pool(&[("192.0.2.9", long.as_str())]), "ipv4"),
+            ("pool", pool(&[("192.0.2.9", "192.0.2.8")]), "range"),
+            ("pool", pool(&[("192.0.1.9", "192.0.2.9")]), "within_block"),
+            ("pool", pool(&[("192.0.2.9", "192.0.3.9")]), "within_block"),
+            ("pool", pool(&[("192.0.2.0", "192.0.2.9")]), "reserved"),
+            ("pool", pool(&[("192.0.2.9", "192.0.2.255")]), "reserved"),
+            (
+                "pool",
+                pool(&[("192.0.2.9", "192.0.2.12"), ("192.0.2.12", "192.0.2.13")]),
+                "order",
+            ),
+            (
+                "pool",
+                pool(&[("192.0.2.9", "192.0.2.12"), ("192.0.2.2", "192.0.2.3")]),
+                "order",
+            ),
+            ("pool", json!(many), "max_items"),
+            ("uplinks", json!({ "Host One": "eth0" }), "pattern"),
+            ("uplinks", json!({ "h1": "" }), "interface"),
+            ("uplinks", json!({ "h1": "lo" }), "interface"),
+            ("uplinks", json!({ "h1": "pnb4096" }), "interface"),
+            ("uplinks", json!({ "h1": "eth0; drop" }), "interface"),
+            ("uplinks", json!({ "h1": long }), "interface"),
+            ("uplinks", Value::Object(hosts), "max_items"),
+            ("description", json!("a\nb"), "value"),
+            ("org_id", json!("acme"), "unknown"),
+        ],
+    )
+    .await;
+    let with_gateway = with(network.clone(), "pool", pool(&[("192.0.2.1", "192.0.2.9")]));
+    let refused = house.operator.post(NETWORKS, with_gateway).await;
+    assert_eq!(refused.error(), (400, "VALIDATION_ERROR", "gateway_ip"));
+    assert_eq!(refused.details()["constraint"], "in_pool");
+    assert_eq!(
+        house
+            .operator
+            .all(NETWORKS, "external_networks", "id")
+            .await,
+        Vec::<String>::new()
+    );
+    // One address, two, and as many as there may be.
+    for block in ["198.51.100.7/32", "198.51.100.8/31", "20.0.0.0/8"] {
+        let body = json!({ "name": "n", "cidr_block": block });
+        let network = house.operator.post(NETWORKS, body).await.id();
+        house.operator.floating(&network).await.data();
+    }
+    let network = house.operator.outside("192.0.2.0/24").await;
+    let floating =
+        json!({ "external_network_id": network, "org_id": "acme", "project_id": "shop" });
+    refuse(
+        &house,
+        FLOATING,
+        &floating,
+        &[
+            ("external_network_id", Value::Null, "required"),
+            ("org_id", Value::Null, "required"),
+            ("project_id", Value::Null, "required"),
+            ("project_id", json!("../shop"), "value"),
+            ("address", json!("192.0.2"), "ipv4"),
+            ("address", json!("::1"), "ipv4"),
+            ("address", json!("192.0.2.1"), "within_pool"),
+            ("address", json!("192.0.2.255"), "within_pool"),
+            ("address", json!("192.0.3.7"), "within_pool"),
+            ("address", json!(long), "ipv4"),
+            ("description", json!("x".repeat(1_025)), "value"),
+            ("port_id", json!(7), "type"),
+            ("name", json!("n"), "unknown"),
+        ],
+    )
+    .await;
+    for id in ["extnet-019ac8e5-3c00-7001-8c00-000000000008", "internet"] {
+        let body = with(floating.clone(), "external_network_id", json!(id));
+        let refused = house.operator.post(FLOATING, body).await;
+        assert_eq!(refused.error(), (404, "NOT_FOUND", "external_network_id"));
+    }
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_is_404_and_names_the_field() {
     let house = House::dev().await;
     let operator = &house.operator;
@@ -193,6 +315,8 @@ async fn what_is_not_there_is_404_and_names_the_field() {
         ("ports", "port"),
         ("security-groups", "sg"),
         ("routes", "route"),
+        ("external-networks", "extnet"),
+        ("floating-ips", "fip"),
     ] {
         for id in [
             format!("{kind}-{nobody}"),

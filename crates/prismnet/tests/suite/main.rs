@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod allocation;
+mod external;
+mod floating;
 mod groups;
 mod grpc;
 mod guide;

@@ -113,6 +113,11 @@ async fn names_and_descriptions_change_and_nothing_else_of_it() {
     // What is as it is asked for is no change.
     let again = operator.patch(&path, change).await;
     assert_eq!(again.data()["revision"], changed.data()["revision"]);
+    let off = operator
+        .patch(&path, json!({ "internet_access": false }))
+        .await;
+    assert_eq!(off.data()["internet_access"], false);
+    assert_eq!(operator.get(&path).await.data()["internet_access"], false);
     let block = operator
         .patch(&path, json!({ "cidr_block": "10.0.0.0/8" }))
         .await;
@@ -123,7 +128,7 @@ async fn names_and_descriptions_change_and_nothing_else_of_it() {
         .patch_if(&old, &path, json!({ "name": "late" }))
         .await;
     assert_eq!(refused.error().1, "CONFLICT");
-    let current = changed.etag.unwrap();
+    let current = off.etag.unwrap();
     operator
         .patch_if(&current, &path, json!({ "name": "in time" }))
         .await

@@ -124,7 +124,10 @@ async fn what_is_made_counts_until_it_is_deleted() {
     }
     let route = json!({ "vpc_id": vpc, "destination": "0.0.0.0/0", "next_hop": "10.0.1.9" });
     let route = operator.post("/api/v1/routes", route).await.id();
+    let outside = operator.outside("192.0.2.0/30").await;
+    let floating = operator.floating(&outside).await.id();
     let all = [
+        ("floating_ip", 1),
         ("port", 1),
         ("route", 1),
         ("security_group", 1),
@@ -139,8 +142,14 @@ async fn what_is_made_counts_until_it_is_deleted() {
         operator.post("/api/v1/ports", taken).await.error().1,
         "ADDRESS_IN_USE"
     );
+    assert_eq!(
+        operator.floating(&outside).await.error().1,
+        "ADDRESSES_EXHAUSTED"
+    );
     assert_eq!(house.told().await, counts(&all));
     for path in [
+        format!("floating-ips/{floating}"),
+        format!("external-networks/{outside}"),
         format!("routes/{route}"),
         format!("ports/{port}"),
         format!("security-groups/{group}"),
@@ -185,6 +194,19 @@ async fn nobody_gets_more_than_the_limit() {
     house.told().await;
     operator.port(&subnet).await.data();
     assert_eq!(operator.port(&subnet).await.error().1, "QUOTA_EXCEEDED");
+    // Addresses outside are counted the same way.
+    house.limit("floating_ip", 1).await;
+    let outside = operator.outside("192.0.2.0/24").await;
+    let floating = operator.floating(&outside).await.id();
+    let refused = operator.floating(&outside).await;
+    assert_eq!((refused.status, refused.error().1), (409, "QUOTA_EXCEEDED"));
+    assert_eq!(refused.details()["lacking"][0]["kind"], "floating_ip");
+    operator
+        .delete(&format!("/api/v1/floating-ips/{floating}"))
+        .await
+        .data();
+    house.told().await;
+    operator.floating(&outside).await.data();
     house.stop().await;
 }
 

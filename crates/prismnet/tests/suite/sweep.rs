@@ -20,6 +20,8 @@ async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
         (_, rule),
         (_, route),
     ] = furnish(&editor).await;
+    let outside = house.operator.outside("192.0.2.0/24").await;
+    let floating = editor.floating(&outside).await.id();
     // Somebody with a good token who may do nothing any more.
     let stranger = somebody(&house.admin, "stranger", "viewer", "project:lab").await;
     let bindings = house.admin.get("/api/v1/bindings").await;
@@ -57,6 +59,22 @@ async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
             "POST /api/v1/routes",
             json!({ "vpc_id": vpc, "destination": "10.9.0.0/16", "next_hop": "10.0.1.9" }),
         ),
+        (
+            "POST /api/v1/external-networks",
+            json!({ "name": "n", "cidr_block": "198.51.100.0/24" }),
+        ),
+        (
+            "PATCH /api/v1/external-networks/{id}",
+            json!({ "name": "x" }),
+        ),
+        (
+            "POST /api/v1/floating-ips",
+            json!({ "external_network_id": outside, "org_id": "acme", "project_id": "shop" }),
+        ),
+        (
+            "PATCH /api/v1/floating-ips/{id}",
+            json!({ "port_id": port }),
+        ),
     ];
     let text = str::to_owned;
     let id = |id: &str| pb::GetVpcRequest { id: id.to_owned() }.encode_to_vec();
@@ -67,6 +85,8 @@ async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
         ("Ports", &port),
         ("SecurityGroups", &group),
         ("Routes", &route),
+        ("ExternalNetworks", &outside),
+        ("FloatingIps", &floating),
     ];
     let mut messages: Vec<(String, Vec<u8>)> = by_id
         .iter()
@@ -151,6 +171,25 @@ async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
                 }
                 .encode_to_vec(),
             ),
+            (
+                "ExternalNetworks/Create",
+                pb::CreateExternalNetworkRequest {
+                    name: text("n"),
+                    cidr_block: text("198.51.100.0/24"),
+                    ..Default::default()
+                }
+                .encode_to_vec(),
+            ),
+            (
+                "FloatingIps/Create",
+                pb::CreateFloatingIpRequest {
+                    external_network_id: outside.clone(),
+                    org_id: text("acme"),
+                    project_id: text("shop"),
+                    ..Default::default()
+                }
+                .encode_to_vec(),
+            ),
         ]
         .map(|(method, message)| (method.to_owned(), message)),
     );
@@ -161,6 +200,8 @@ async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
         ("ports", &port),
         ("security-groups", &group),
         ("routes", &route),
+        ("external-networks", &outside),
+        ("floating-ips", &floating),
     ] {
         let prefix = format!("/api/v1/{resource}");
         let routes: Vec<_> = prismnet::rest::declared()
@@ -193,5 +234,9 @@ async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
         "net"
     );
     assert_eq!(editor.all("/api/v1/ports", "ports", "id").await, [port]);
+    let path = format!("/api/v1/floating-ips/{floating}");
+    assert_eq!(editor.get(&path).await.data()["port_id"], json!(null));
+    let networks = editor.get("/api/v1/external-networks").await;
+    assert_eq!(networks.data()["external_networks"][0]["name"], "outside");
     house.stop().await;
 }

@@ -243,6 +243,145 @@ async fn tenants_do_not_bind_ports_to_hosts() {
     house.stop().await;
 }
 
+/// Networks outside are the operator's. Everybody sees which there are, and nobody else which hosts reach them how.
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_make_networks_outside_and_tenants_take_addresses_of_them() {
+    const NETWORKS: &str = "/api/v1/external-networks";
+    const FLOATING: &str = "/api/v1/floating-ips";
+    let house = enforcing().await;
+    let (admin, anybody) = (&house.admin, &house.anybody);
+    let editor = anybody.with(&somebody(admin, "eve", "editor", "project:shop").await);
+    let viewer = anybody.with(&somebody(admin, "vera", "viewer", "project:shop").await);
+    let above = anybody.with(&somebody(admin, "olga", "admin", "org:acme").await);
+    let stranger = anybody.with(&somebody(admin, "sam", "admin", "project:lab").await);
+    let watcher = anybody.with(&somebody(admin, "wim", "viewer", "system").await);
+    let payer = anybody.with(&somebody(admin, "paul", "billing-admin", "project:shop").await);
+
+    let body = json!({
+        "name": "internet", "cidr_block": "192.0.2.0/24", "gateway_ip": "192.0.2.1", "uplinks": { "h1": "br-lan" },
+    });
+    let refused = [
+        (anybody, 401),
+        (&editor, 403),
+        (&above, 403),
+        (&watcher, 403),
+    ];
+    for (caller, status) in refused {
+        assert_eq!(caller.post(NETWORKS, body.clone()).await.status, status);
+    }
+    let made = house.operator.post(NETWORKS, body).await;
+    assert_eq!(made.data()["uplinks"], json!({ "h1": "br-lan" }));
+    let network = made.id();
+    let path = format!("{NETWORKS}/{network}");
+    for (caller, status) in refused {
+        let change = json!({ "uplinks": { "h1": "eth0" } });
+        assert_eq!(caller.patch(&path, change).await.status, status);
+        assert_eq!(caller.delete(&path).await.status, status);
+    }
+    for caller in [&editor, &viewer, &above, &stranger, &watcher] {
+        let shown = caller.get(&path).await;
+        assert_eq!(shown.data()["cidr_block"], "192.0.2.0/24");
+        assert_eq!(shown.data().get("uplinks"), None);
+        let listed = caller.get(NETWORKS).await;
+        assert_eq!(listed.data()["external_networks"], json!([shown.data()]));
+    }
+    let listed = house.operator.get(NETWORKS).await;
+    assert_eq!(listed.data()["external_networks"], json!([made.data()]));
+    // Who may see nothing of networks anywhere, does not see these.
+    for (caller, status) in [(&payer, 403), (anybody, 401)] {
+        assert_eq!(caller.get(NETWORKS).await.status, status);
+        assert_eq!(caller.get(&path).await.status, status);
+    }
+
+    let new = json!({ "external_network_id": network, "org_id": "acme", "project_id": "shop" });
+    for (caller, status) in [
+        (anybody, 401),
+        (&viewer, 403),
+        (&payer, 403),
+        (&stranger, 403),
+    ] {
+        assert_eq!(caller.post(FLOATING, new.clone()).await.status, status);
+    }
+    let floating = editor.post(FLOATING, new.clone()).await.id();
+    let vpc = editor.vpc("10.0.0.0/16").await;
+    let subnet = editor.subnet(&vpc, "10.0.1.0/24").await;
+    let port = editor.port(&subnet).await.id();
+    let path = format!("{FLOATING}/{floating}");
+    let take = json!({ "port_id": port });
+    for (caller, seen, changed) in [
+        (&editor, 200, 200),
+        (&above, 200, 200),
+        (&viewer, 200, 403),
+        (&stranger, 404, 404),
+        (&payer, 404, 404),
+        (anybody, 401, 401),
+    ] {
+        assert_eq!(caller.get(&path).await.status, seen);
+        assert_eq!(caller.patch(&path, take.clone()).await.status, changed);
+        if changed != 200 {
+            assert_eq!(caller.delete(&path).await.status, changed);
+        }
+    }
+    let of = async |caller: &Caller| caller.all(FLOATING, "floating_ips", "id").await;
+    assert_eq!(of(&viewer).await, [floating.as_str()]);
+    for query in [format!("?port_id={port}"), "?address=192.0.2.2".to_owned()] {
+        let path = format!("{FLOATING}{query}");
+        assert_eq!(
+            viewer.all(&path, "floating_ips", "id").await,
+            [floating.as_str()]
+        );
+        assert_eq!(
+            stranger.all(&path, "floating_ips", "id").await,
+            Vec::<String>::new()
+        );
+    }
+    // A project's address is for its own ports, and its ports have only its own.
+    let mut own = json!({ "external_network_id": network, "org_id": "other", "project_id": "lab" });
+    let theirs = stranger.post(FLOATING, own.clone()).await.id();
+    assert_eq!(of(&stranger).await, [theirs.as_str()]);
+    let refused = stranger
+        .patch(&format!("{FLOATING}/{theirs}"), take.clone())
+        .await;
+    assert_eq!(refused.error(), (404, "NOT_FOUND", "port_id"));
+    own["port_id"] = json!(port);
+    let refused = stranger.post(FLOATING, own).await;
+    assert_eq!(refused.error(), (404, "NOT_FOUND", "port_id"));
+    // Nor are they told who has an address that they want.
+    let wanted = json!({
+        "external_network_id": network, "org_id": "other", "project_id": "lab", "address": "192.0.2.2",
+    });
+    let refused = stranger.post(FLOATING, wanted).await;
+    assert_eq!(refused.error(), (409, "ADDRESS_IN_USE", "address"));
+    assert!(!refused.body.to_string().contains("fip-"), "{refused:?}");
+
+    let mut iam = house.iam;
+    let store = crate::house::store_at(&iam.chainfire().endpoint()).await;
+    let trails = photon_store::audit::Trails::new(store, "prismnet");
+    let records = trails.records("system", 1, 100).await.unwrap();
+    let [made] = &records[..] else {
+        panic!("{records:?}");
+    };
+    let made = &made.as_ref().unwrap().fields;
+    assert_eq!(
+        (&made["action"], &made["scope"]),
+        (
+            &json!("prismnet.external_networks.create"),
+            &json!("system")
+        )
+    );
+    let records = trails.records("project-shop", 1, 100).await.unwrap();
+    let changed = records.into_iter().map(|record| record.unwrap().fields);
+    let changed = changed.filter(|record| record["action"] == "prismnet.floating_ips.update");
+    let details: Vec<Value> = changed.map(|record| record["details"].clone()).collect();
+    let first = json!({
+        "address": "192.0.2.2", "changed": { "port": { "from": null, "to": port } },
+    });
+    // The second asked for what was so already.
+    assert_eq!(details, [first]);
+    house.running.stop().await;
+    iam.stop().await;
+}
+
 /// Whoever changes something leaves a record, in the trail of its project.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_done_is_on_record() {
