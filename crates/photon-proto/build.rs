@@ -27,7 +27,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         root,
         &["photon/prismnet/v1/prismnet.proto"],
         "prismnet-descriptors.bin",
-    )
+    )?;
+    compile(root, &["photon/host/v1/host.proto"], "host-descriptors.bin")
 }
 
 fn compile(

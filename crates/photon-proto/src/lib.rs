@@ -51,6 +51,13 @@ pub mod photon {
             tonic::include_proto!("photon.credit.v1");
         }
     }
+    /// What programs of one host ask of that host's agents.
+    pub mod host {
+        /// Version 1.
+        pub mod v1 {
+            tonic::include_proto!("photon.host.v1");
+        }
+    }
     /// IAM, who someone is and what they may do.
     pub mod iam {
         /// Version 1.

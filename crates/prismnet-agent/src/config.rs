@@ -12,6 +12,7 @@ use photon_server::{
     config::{ConfigError, LogConfig},
 };
 use photon_store::{Options, TlsFiles};
+use prismnet_model::Block;
 use serde::Deserialize;
 
 /// The settings of one host's agent.
@@ -26,6 +27,12 @@ pub struct Config {
     /// Where namespaces have their names. Default `/run/netns`, as `ip netns` has it.
     #[serde(default = "default_namespaces")]
     pub namespace_directory: PathBuf,
+    /// Where programs of this host ask for ports to be plugged (`photon.host.v1`). Default `/run/photon/prismnet-agent.sock`.
+    #[serde(default = "default_socket")]
+    pub socket: PathBuf,
+    /// Users beside root who may ask there. Default: none.
+    #[serde(default)]
+    pub socket_uids: Vec<u32>,
     /// Seconds after which everything is looked at anyway. 1 to 3600. Default 30.
     #[serde(default = "default_resync")]
     pub resync_seconds: u64,
@@ -38,6 +45,9 @@ pub struct Config {
     /// What ports are told.
     #[serde(default)]
     pub dhcp: DhcpConfig,
+    /// Ways out of VPCs.
+    #[serde(default)]
+    pub egress: EgressConfig,
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
@@ -49,6 +59,13 @@ fn default_state() -> PathBuf {
 
 fn default_namespaces() -> PathBuf {
     PathBuf::from("/run/netns")
+}
+
+/// Where the agent is asked by programs of its host, if nobody says otherwise.
+pub const SOCKET: &str = "/run/photon/prismnet-agent.sock";
+
+fn default_socket() -> PathBuf {
+    PathBuf::from(SOCKET)
 }
 
 fn default_resync() -> u64 {
@@ -72,6 +89,15 @@ impl Default for TunnelConfig {
             mtu: 1450,
         }
     }
+}
+
+/// `[egress]`: what ports reach outside.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EgressConfig {
+    /// Blocks that no VPC reaches by its way out, `a.b.c.d/n`. Hosts' tunnel addresses, this host itself and link-local
+    /// addresses are out of reach anyway. At most 1000. Default: none.
+    pub deny: Vec<Block>,
 }
 
 /// `[dhcp]`: what ports are told.
@@ -143,10 +169,13 @@ impl Config {
             host,
             state_directory: default_state(),
             namespace_directory: default_namespaces(),
+            socket: default_socket(),
+            socket_uids: Vec::new(),
             resync_seconds: default_resync(),
             store: StoreConfig::default(),
             tunnel: TunnelConfig::default(),
             dhcp: DhcpConfig::default(),
+            egress: EgressConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -161,6 +190,9 @@ impl Config {
         Ok(config)
     }
 }
+
+/// The most blocks of `egress.deny`: each is a rule that every packet of a way out is held against.
+const MOST_DENIED: usize = 1_000;
 
 /// What settings in the environment begin with.
 pub const ENVIRONMENT: &str = "PRISMNET_AGENT";
@@ -177,16 +209,24 @@ impl ServiceConfig for Config {
         if !(576..=65_485).contains(&self.tunnel.mtu) {
             return Err(invalid("tunnel.mtu", "must be from 576 to 65485"));
         }
+        if self.egress.deny.len() > MOST_DENIED {
+            return Err(invalid("egress.deny", "must have at most 1000 blocks"));
+        }
         if !(60..=604_800).contains(&self.dhcp.lease_seconds) {
             return Err(invalid("dhcp.lease_seconds", "must be from 60 to 604800"));
         }
-        for path in [&self.state_directory, &self.namespace_directory] {
+        for (field, path) in [
+            ("state_directory", &self.state_directory),
+            ("namespace_directory", &self.namespace_directory),
+            ("socket", &self.socket),
+        ] {
             if !path.is_absolute() {
-                return Err(invalid(
-                    "state_directory, namespace_directory",
-                    "must be absolute",
-                ));
+                return Err(invalid(field, "must be absolute"));
             }
+        }
+        // What the kernel takes (sockaddr_un), with room for the name that it has while it is made.
+        if self.socket.as_os_str().len() > 100 {
+            return Err(invalid("socket", "must not have more than 100 bytes"));
         }
         self.store.validate()
     }
@@ -302,6 +342,10 @@ mod tests {
                 "host = \"a\"\n[dhcp]\nlease_seconds = 1",
                 "dhcp.lease_seconds",
             ),
+            (
+                "host = \"a\"\n[egress]\ndeny = [\"10.0.0.1/8\"]",
+                "egress.deny",
+            ),
             ("host = \"a\"\n[store]\nendpoints = []", "store.endpoints"),
             (
                 "host = \"a\"\n[store]\nendpoints = [\"http://192.0.2.1:1\"]",
@@ -315,6 +359,8 @@ mod tests {
                 "host = \"a\"\nstate_directory = \"here\"",
                 "state_directory",
             ),
+            ("host = \"a\"\nsocket = \"here\"", "socket"),
+            ("host = \"a\"\nsocket_uids = [-1]", "socket_uids"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(field), "{text}: {error}");

@@ -3,16 +3,21 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    sync::Arc,
 };
 
 use photon_core::Name;
 use prismnet_model::{Mac, PortId, PortKind, Subnet, SubnetId, VpcId, device};
 
 use crate::{
+    allowed::Allowed,
+    metadata,
     mode::Mode,
-    network::{Bridge, Ether, Inside, Network, Plug, Seat, SeatFlags, Tunnel},
+    network::{Bridge, Ether, Inside, Network, Plug, Seat, SeatFlags, Tunnel, Uplink},
     records::{KnownPort, Records},
-    rules,
+    rules, transfer,
+    transfer::Transfers,
+    way_out::{self, Floats, Translations, WayOut},
 };
 
 /// What this host is.
@@ -37,6 +42,13 @@ pub struct Wanted {
     pub ports: BTreeMap<PortId, PortHere>,
     /// Ports that are to be taken down, by an order: deleted, or moved to another host.
     pub removed: BTreeSet<PortId>,
+    /// The MACs of all of the VPC's ports, and of those that were deleted: what else is found leads to a port that the store
+    /// does not know, and stays.
+    pub told: BTreeSet<Ether>,
+    /// What their groups allow.
+    pub allowed: Arc<Allowed>,
+    /// Ports that a person wants to stay though the store does not know them.
+    pub adopted: BTreeSet<PortId>,
 }
 
 /// A port of this host.
@@ -75,9 +87,11 @@ pub struct Lease {
     pub hostname: String,
 }
 
-/// What is wanted of every VPC that has a port here, or an order.
+/// What is wanted of every VPC that has a port here, or an order. Those of [`way_out::wanted`] that have no transfer get no way
+/// out.
 #[must_use]
-pub fn desired(records: &Records, here: &Here) -> BTreeMap<VpcId, Wanted> {
+pub fn desired(records: &Records, here: &Here, transfers: &Transfers) -> BTreeMap<VpcId, Wanted> {
+    let floats = Floats::of(records, here);
     let mut all: BTreeMap<VpcId, Wanted> = BTreeMap::new();
     for (vpc, ports) in &records.ports {
         let removed: BTreeSet<PortId> = ports
@@ -87,7 +101,8 @@ pub fn desired(records: &Records, here: &Here) -> BTreeMap<VpcId, Wanted> {
             .collect();
         let is_here = removed.len() < ports.len();
         let mut wanted = if is_here {
-            of_vpc(records, here, *vpc, ports)
+            let way = way_out::of(records, *vpc, &floats, transfers);
+            of_vpc(records, here, *vpc, ports, way.as_ref())
         } else {
             Wanted::default()
         };
@@ -109,6 +124,7 @@ fn of_vpc(
     here: &Here,
     vpc: VpcId,
     ports: &BTreeMap<PortId, KnownPort>,
+    way: Option<&WayOut>,
 ) -> Wanted {
     let subnets: BTreeMap<SubnetId, &Subnet> = records
         .subnets
@@ -134,6 +150,9 @@ fn of_vpc(
                 .insert(route.destination, route.next_hop);
         }
     }
+    if let Some(way) = way {
+        put_way_out(&mut wanted.network, vpc, way, here);
+    }
     for (id, port) in ports {
         // A record without its subnet is half of a transaction that never was: left out until it makes sense.
         let Some(subnet) = subnets.get(&port.subnet) else {
@@ -145,7 +164,18 @@ fn of_vpc(
             put_port(&mut wanted, *id, port, subnet, lease, here);
         }
     }
-    wanted.network.rules = rules::of(records, here, ports);
+    wanted.network.rules = rules::of(records, here, ports, way);
+    let deleted = records.gone.values().filter(|gone| gone.vpc == vpc);
+    let deleted = deleted.filter_map(|gone| gone.mac_address);
+    let macs = ports.values().map(|port| port.mac).chain(deleted);
+    wanted.told = macs.map(|mac| Ether(mac.bytes())).collect();
+    let own = records.vpcs.get(&vpc).map(|vpc| vpc.cidr_block.block());
+    let mut allowed = Allowed::of(records, own, ports, &here.host);
+    allowed.translations = Translations {
+        floating: way.map(|way| way.floating.clone()).unwrap_or_default(),
+        block: own,
+    };
+    wanted.allowed = Arc::new(allowed);
     wanted.network.settings = settings(here.mode);
     wanted
 }
@@ -199,6 +229,19 @@ fn put_subnet(network: &mut Network, subnet: &Subnet, here: &Here) {
     network.bridges.insert(bridge, gateway);
 }
 
+fn put_way_out(network: &mut Network, vpc: VpcId, way: &WayOut, here: &Here) {
+    network.uplink = Some(Uplink {
+        host: device::uplink(vpc),
+        alias: vpc.to_string(),
+        mtu: here.mtu,
+        addresses: BTreeSet::from([(way.transfer.inside(), transfer::LENGTH)]),
+        up: true,
+    });
+    // Its own route to everywhere leads elsewhere, on purpose.
+    let everywhere = network.routes.entry(prismnet_model::Block::ANY);
+    everywhere.or_insert(way.transfer.host());
+}
+
 /// Where a port is, for everybody in its subnet.
 fn put_neighbour(
     network: &mut Network,
@@ -230,7 +273,7 @@ fn put_neighbour(
 }
 
 /// The VPC's side of a port; a vip has none.
-fn device_of(id: PortId, kind: PortKind) -> Option<String> {
+pub(crate) fn device_of(id: PortId, kind: PortKind) -> Option<String> {
     match kind {
         PortKind::Guest => Some(device::tap(id)),
         PortKind::Pod | PortKind::Service => Some(device::veth(id)),
@@ -308,6 +351,7 @@ fn lease(
         let net = ipnet::Ipv4Net::new(destination.network(), destination.prefix_length()).ok()?;
         (net.prefix_len() != 0).then_some((net, gateway))
     });
+    let metadata = (ipnet::Ipv4Net::from(metadata::ADDRESS), gateway);
     let default = (ipnet::Ipv4Net::default(), gateway);
     let [a, b, c, d] = port.address.octets();
     Lease {
@@ -317,7 +361,7 @@ fn lease(
         prefix_length: block.prefix_length(),
         gateway,
         mtu,
-        routes: others.chain([default]).collect(),
+        routes: others.chain([metadata, default]).collect(),
         hostname: format!("ip-{a}-{b}-{c}-{d}"),
     }
 }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use photon_store::{Entry, Error, Feed, FeedEvent, Record, Store};
-use prismnet_model::{Gone, Host, Port, Route, Rule, SecurityGroup, Subnet, Vpc, key::PUBLIC};
+use prismnet_model::{
+    ExternalNetwork, FloatingIp, Gone, Host, Port, Route, Rule, SecurityGroup, Subnet, Vpc,
+    key::PUBLIC,
+};
 
 use crate::records::{Known, Records};
 
@@ -121,6 +124,10 @@ fn read(store: &Store, entry: Entry) -> Result<Option<Known>, String> {
         Known::Group(Box::new(record(store, entry)?))
     } else if is(Route::ROOT) {
         Known::Route(Box::new(record(store, entry)?))
+    } else if is(FloatingIp::ROOT) {
+        Known::FloatingIp(Box::new(record(store, entry)?))
+    } else if is(ExternalNetwork::ROOT) {
+        Known::ExternalNetwork(Box::new(record(store, entry)?))
     } else if is(Gone::ROOT) {
         Known::Gone(record(store, entry)?)
     } else if is(Host::ROOT) {

@@ -6,6 +6,8 @@
 //!  kernel ──netlink, nft──> actual ────────────────────────┘   (a thread in each VPC's namespace)
 //! ```
 //!
+//! Programs of the host ask for their ports by a socket, [`local`].
+//!
 //! [`desired`](desired::desired) and [`plan`](plan::plan) are pure; [`kernel`] reads and acts and decides nothing. What a step
 //! did is not remembered: the next pass looks again. The design is `docs/network.md`, "The agent".
 //!
@@ -14,12 +16,17 @@
 
 #![warn(missing_docs)]
 
+pub mod allowed;
 pub mod config;
 pub mod desired;
 pub mod dhcp;
 pub mod feed;
+mod hops;
+pub mod host;
 pub mod kernel;
+pub mod local;
 pub mod memory;
+pub mod metadata;
 pub mod mode;
 pub mod network;
 pub mod plan;
@@ -29,6 +36,8 @@ pub mod rules;
 pub mod ruleset;
 pub mod run;
 pub mod survey;
+pub mod transfer;
+pub mod way_out;
 pub mod worker;
 
 pub use config::Config;

@@ -1,6 +1,6 @@
 //! `prismnet-agent`: tenant networks on this host.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
@@ -8,9 +8,11 @@ use photon_server::{CommonArgs, main_with};
 use prismnet_agent::{
     Config,
     config::ENVIRONMENT,
+    local::{ask::decide, verdicts::Verdict},
     run,
     survey::{Survey, survey},
 };
+use prismnet_model::PortId;
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -37,9 +39,22 @@ enum Command {
     Status,
     /// Accepts the store as it is now, after it was replaced or restored: the running agent then does what it says.
     AcceptStore,
+    /// A port that the store does not know stays on this host, and is no longer listed.
+    Adopt {
+        /// port-…
+        port: PortId,
+    },
+    /// A port that the store does not know is taken down on this host, and nothing else.
+    Purge {
+        /// port-…
+        port: PortId,
+    },
 }
 
 fn main() -> ExitCode {
+    // The allocator asks for huge pages, of which an agent fills few: a third of its memory would be empty. A kernel that does
+    // not know how costs memory, and nothing else.
+    let _ = nix::sys::prctl::set_thp_disable(true);
     let Cli {
         common,
         dry_run,
@@ -54,6 +69,16 @@ fn main() -> ExitCode {
             Some(Command::AcceptStore) => {
                 let seen = run::accept_store(&config).await?;
                 print(&format!("accepted: {seen:?}"));
+                Ok(())
+            }
+            Some(Command::Adopt { port }) => {
+                decide(&config.socket, port, Verdict::Adopted).await?;
+                print(&format!("{port} stays"));
+                Ok(())
+            }
+            Some(Command::Purge { port }) => {
+                decide(&config.socket, port, Verdict::Purged).await?;
+                print(&format!("{port} is gone"));
                 Ok(())
             }
             None if dry_run => show(&survey(&config).await?, json, true),
@@ -73,7 +98,7 @@ fn show(survey: &Survey, json: bool, only_plan: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "a command's answer")]
+/// A command's answer. Who reads no further has what it wanted.
 fn print(text: &str) {
-    println!("{text}");
+    let _ = writeln!(std::io::stdout(), "{text}");
 }

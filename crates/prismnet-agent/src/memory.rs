@@ -56,15 +56,23 @@ impl Memory {
             v: 1,
             seen: seen.cloned(),
         };
-        if let Some(directory) = self.path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        let beside = self.path.with_extension("json.new");
-        let mut file = File::create(&beside)?;
-        file.write_all(&serde_json::to_vec(&form)?)?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)
+        replace(&self.path, &serde_json::to_vec(&form)?)
     }
+}
+
+/// The file is the old one or the new one, whatever happens, and the new one when this has returned.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(directory)?;
+    let beside = path.with_extension("json.new");
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

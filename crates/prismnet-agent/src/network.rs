@@ -132,6 +132,21 @@ pub struct Inside {
     pub mtu: u32,
 }
 
+/// The VPC's side of its way out, and what the host's side says of it. The host's side is otherwise the host's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uplink {
+    /// The host's side, by its name; empty if it is not there.
+    pub host: Device,
+    /// The VPC's id, on the host's side; empty if there is none.
+    pub alias: String,
+    /// Bytes.
+    pub mtu: u32,
+    /// The transfer address inside.
+    pub addresses: BTreeSet<(Ipv4Addr, u8)>,
+    /// Whether it is up.
+    pub up: bool,
+}
+
 /// A VPC on a host, all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Network {
@@ -151,6 +166,8 @@ pub struct Network {
     pub neighbours: BTreeMap<(Device, Ipv4Addr), Ether>,
     /// Beside the subnets' own.
     pub routes: BTreeMap<Block, Ipv4Addr>,
+    /// The way out, if there is one.
+    pub uplink: Option<Uplink>,
     /// nftables.
     pub rules: Ruleset,
     /// Of the namespace, below `/proc/sys/net`.

@@ -8,15 +8,19 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::Ipv4Addr,
+    sync::Arc,
 };
 
 use prismnet_model::{Block, PortId, VpcId, device};
 
 use crate::{
+    allowed::Allowed,
     desired::Wanted,
-    network::{Actual, Bridge, Device, Ether, Inside, Network, Plug, Tunnel},
+    network::{Actual, Bridge, Device, Ether, Inside, Network, Plug, Tunnel, Uplink},
     rules::{self, in_chain, out_chain},
-    ruleset::{Chain, Family, Key, Loses, Named, RuleChange, Ruleset, Set},
+    ruleset::{Chain, Family, Key, Loses, Named, RuleChange, Ruleset, Set, Target},
+    transfer::Transfer,
+    way_out,
 };
 
 /// One thing to do. Doing it again changes nothing.
@@ -34,8 +38,8 @@ pub enum Step {
     PutTunnel(Device, Tunnel),
     /// All of these at once.
     Change(Vec<RuleChange>),
-    /// The connections of these addresses are forgotten: the rules there are decide their next packets.
-    Forget(BTreeSet<Ipv4Addr>),
+    /// Those connections of these addresses end that nothing allows any more.
+    Forget(BTreeSet<Ipv4Addr>, Arc<Allowed>),
     /// The device of a port is brought in from the host's namespace.
     MoveIn(Device),
     /// A service's veth and the namespace at its other end are there.
@@ -48,6 +52,8 @@ pub enum Step {
     PutRemote(Device, Ether, Ipv4Addr),
     /// Who has the address.
     PutNeighbour(Device, Ipv4Addr, Ether),
+    /// The way out is there and so.
+    PutUplink(Uplink),
     /// Where the block goes.
     PutRoute(Block, Ipv4Addr),
     /// No longer.
@@ -62,6 +68,8 @@ pub enum Step {
     RemovePlug(Device, PortId),
     /// No longer.
     RemoveAddress(Device, Ipv4Addr, u8),
+    /// No longer.
+    RemoveUplink,
     /// No longer.
     RemoveTunnel(Device),
     /// No longer.
@@ -90,7 +98,13 @@ impl fmt::Display for Step {
                 )
             }
             Self::Change(changes) => write!(f, "change rules: {} changes at once", changes.len()),
-            Self::Forget(addresses) => write!(f, "forget the connections of {addresses:?}"),
+            Self::Forget(addresses, _) => {
+                write!(
+                    f,
+                    "end what nothing allows any more of {} addresses",
+                    addresses.len()
+                )
+            }
             Self::MoveIn(name) => write!(f, "move {name} in"),
             Self::PutInside(name, port, inside) => {
                 let (address, length) = inside.address;
@@ -108,6 +122,10 @@ impl fmt::Display for Step {
             Self::PutNeighbour(bridge, address, mac) => {
                 write!(f, "put {address} of {bridge} at {mac}")
             }
+            Self::PutUplink(uplink) => {
+                let addresses = &uplink.addresses;
+                write!(f, "put the way out to {} with {addresses:?}", uplink.host)
+            }
             Self::PutRoute(block, hop) => write!(f, "put route {block} over {hop}"),
             Self::RemoveRoute(block, hop) => write!(f, "remove route {block} over {hop}"),
             Self::RemoveNeighbour(bridge, address) => write!(f, "remove {address} of {bridge}"),
@@ -121,6 +139,7 @@ impl fmt::Display for Step {
             Self::RemoveAddress(at, address, length) => {
                 write!(f, "remove address {address}/{length} from {at}")
             }
+            Self::RemoveUplink => write!(f, "remove the way out"),
             Self::RemoveTunnel(name) => write!(f, "remove tunnel {name}"),
             Self::RemoveBridge(name) => write!(f, "remove bridge {name}"),
             Self::RemoveNamespace => write!(f, "remove the namespace"),
@@ -146,6 +165,7 @@ pub fn plan(wanted: &Wanted, actual: &Actual) -> Vec<Step> {
         &mut steps,
         additions(&target.rules, &found.rules),
         &found.rules,
+        &wanted.allowed,
     );
     add_ports(&mut steps, &target, actual);
     add_entries(&mut steps, &target, found);
@@ -156,6 +176,7 @@ pub fn plan(wanted: &Wanted, actual: &Actual) -> Vec<Step> {
         &mut steps,
         removals(&target.rules, &found.rules, &keep),
         &found.rules,
+        &wanted.allowed,
     );
     remove_frame(&mut steps, &target, found, &keep);
     let is_empty = target == Network::default() && keep.is_empty() && actual.foreign.is_empty();
@@ -183,9 +204,12 @@ struct Kept {
     devices: BTreeSet<Device>,
     bridges: BTreeSet<Device>,
     macs: BTreeSet<(Device, Ether)>,
+    remotes: BTreeSet<(Device, Ether)>,
     addresses: BTreeSet<String>,
     chains: BTreeSet<Named>,
     sets: BTreeSet<Named>,
+    /// The way out, with its route.
+    way_out: bool,
 }
 
 impl Kept {
@@ -207,13 +231,36 @@ impl Kept {
             devices,
             ..Self::default()
         };
+        kept.keep_entries(wanted, found);
         for port in orphans.values() {
             for family in Family::ALL {
                 kept.keep_chain(&found.rules, (family, in_chain(*port)));
                 kept.keep_chain(&found.rules, (family, out_chain(*port)));
             }
         }
+        // Nobody says what the VPC is to have: nobody has ended it.
+        let is_unknown = !kept.is_empty() && wanted.network.rules.chains.is_empty();
+        kept.way_out = is_unknown || kept.has_floater(&found.rules);
+        if kept.way_out {
+            for chain in way_out::CHAINS {
+                kept.keep_chain(&found.rules, (Family::Ip, chain.to_owned()));
+            }
+        }
         kept
+    }
+
+    /// What leads to ports elsewhere of which nobody has said anything: neither where they are, nor that they were deleted.
+    fn keep_entries(&mut self, wanted: &Wanted, found: &Network) {
+        let is_lost = |mac: &Ether| !wanted.told.contains(mac);
+        let remotes = found.remotes.keys().filter(|(_, mac)| is_lost(mac));
+        self.remotes = remotes.cloned().collect();
+        let lost: BTreeSet<Ether> = self.remotes.iter().map(|(_, mac)| *mac).collect();
+        for ((bridge, address), mac) in &found.neighbours {
+            if lost.contains(mac) {
+                self.macs.insert((bridge.clone(), *mac));
+                self.addresses.insert(address.to_string());
+            }
+        }
     }
 
     /// With everything that it leads to.
@@ -236,14 +283,35 @@ impl Kept {
         self.devices.is_empty()
     }
 
-    fn keeps_element(&self, named: &Named, key: &[String], target: Option<&String>) -> bool {
+    /// Whether one of them has a floating IP.
+    fn has_floater(&self, rules: &Ruleset) -> bool {
+        let set = rules.sets.get(&(Family::Ip, way_out::FLOATERS.to_owned()));
+        let floaters = set.into_iter().flat_map(|set| set.elements.keys());
+        floaters
+            .flatten()
+            .any(|address| self.addresses.contains(address))
+    }
+
+    fn keeps_route(&self, block: Block, hop: Ipv4Addr) -> bool {
+        self.way_out && block == Block::ANY && Transfer::of_host(hop).is_some()
+    }
+
+    fn keeps_element(&self, named: &Named, key: &[String], target: Option<&Target>) -> bool {
         let by_device =
             key.len() > 1 && key.first().is_some_and(|name| self.devices.contains(name));
-        let by_chain = target.is_some_and(|chain| self.chains.contains(&(named.0, chain.clone())));
+        let by_chain = target
+            .and_then(Target::chain)
+            .is_some_and(|chain| self.chains.contains(&(named.0, chain.clone())));
+        let by_translation = match (key, target) {
+            ([address], Some(Target::Address(other))) => {
+                self.addresses.contains(address) || self.addresses.contains(&other.to_string())
+            }
+            _ => false,
+        };
         // What it is a member of lets it in elsewhere: that, too, nobody has ended.
         let by_address =
             target.is_none() && matches!(key, [address] if self.addresses.contains(address));
-        by_device || by_chain || by_address
+        by_device || by_chain || by_translation || by_address
     }
 }
 
@@ -276,17 +344,29 @@ fn reachable(wanted: &Wanted, actual: &Actual) -> Network {
         .collect();
     target.plugs.retain(|name, _| !waiting.contains(name));
     target.forwarding.retain(|_, at| !waiting.contains(at));
+    let is_barred = |uplink: &Uplink| actual.foreign.contains(&uplink.host);
+    if target.uplink.as_ref().is_some_and(is_barred) {
+        target.uplink = None;
+        target
+            .routes
+            .retain(|_, hop| Transfer::of_host(*hop).is_none());
+    }
     target
 }
 
-fn push_changes(steps: &mut Vec<Step>, changes: Vec<RuleChange>, found: &Ruleset) {
+fn push_changes(
+    steps: &mut Vec<Step>,
+    changes: Vec<RuleChange>,
+    found: &Ruleset,
+    allowed: &Arc<Allowed>,
+) {
     if changes.is_empty() {
         return;
     }
     let concerned = concerned(&changes, found);
     steps.push(Step::Change(changes));
     if !concerned.is_empty() {
-        steps.push(Step::Forget(concerned));
+        steps.push(Step::Forget(concerned, Arc::clone(allowed)));
     }
 }
 
@@ -318,7 +398,8 @@ fn decided_by(named: &Named, found: &Ruleset) -> BTreeSet<Ipv4Addr> {
         .iter()
         .filter(|((family, _), set)| *family == named.0 && set.is_map);
     let verdicts = maps.flat_map(|(_, set)| &set.elements);
-    let concerned = verdicts.filter(|(_, chain)| chain.as_ref().is_some_and(leads));
+    let concerned =
+        verdicts.filter(|(_, target)| target.as_ref().and_then(Target::chain).is_some_and(leads));
     concerned
         .filter_map(|(key, _)| rules::address_of(key))
         .collect()
@@ -391,6 +472,11 @@ fn add_entries(steps: &mut Vec<Step>, target: &Network, found: &Network) {
             steps.push(Step::PutNeighbour(key.0.clone(), key.1, *mac));
         }
     }
+    if let Some(uplink) = &target.uplink
+        && found.uplink.as_ref() != Some(uplink)
+    {
+        steps.push(Step::PutUplink(uplink.clone()));
+    }
     for (block, hop) in &target.routes {
         if found.routes.get(block) != Some(hop) {
             steps.push(Step::PutRoute(*block, *hop));
@@ -400,7 +486,7 @@ fn add_entries(steps: &mut Vec<Step>, target: &Network, found: &Network) {
 
 fn remove_entries(steps: &mut Vec<Step>, target: &Network, found: &Network, keep: &Kept) {
     for (block, hop) in &found.routes {
-        if !target.routes.contains_key(block) {
+        if !target.routes.contains_key(block) && !keep.keeps_route(*block, *hop) {
             steps.push(Step::RemoveRoute(*block, *hop));
         }
     }
@@ -411,12 +497,13 @@ fn remove_entries(steps: &mut Vec<Step>, target: &Network, found: &Network, keep
         }
     }
     for (key, host) in &found.remotes {
-        if !target.remotes.contains_key(key) {
+        if !target.remotes.contains_key(key) && !keep.remotes.contains(key) {
             steps.push(Step::RemoveRemote(key.0.clone(), key.1, *host));
         }
     }
     for (key, at) in &found.forwarding {
-        if !target.forwarding.contains_key(key) && !keep.devices.contains(at) {
+        let is_kept = keep.devices.contains(at) || keep.remotes.contains(&(at.clone(), key.1));
+        if !target.forwarding.contains_key(key) && !is_kept {
             steps.push(Step::RemoveForwarding(key.0.clone(), key.1, at.clone()));
         }
     }
@@ -439,6 +526,9 @@ fn remove_frame(steps: &mut Vec<Step>, target: &Network, found: &Network, keep: 
             steps.push(Step::RemoveAddress(name.clone(), *address, *length));
         }
     }
+    if found.uplink.is_some() && target.uplink.is_none() && !keep.way_out {
+        steps.push(Step::RemoveUplink);
+    }
     for (name, tunnel) in &found.tunnels {
         let is_kept = tunnel
             .seat
@@ -457,7 +547,7 @@ fn remove_frame(steps: &mut Vec<Step>, target: &Network, found: &Network, keep: 
 }
 
 /// Everything that is missing, in one transaction: a chain is there before what jumps to it.
-fn additions(target: &Ruleset, found: &Ruleset) -> Vec<RuleChange> {
+pub(crate) fn additions(target: &Ruleset, found: &Ruleset) -> Vec<RuleChange> {
     let mut sets = Vec::new();
     let mut chains = Vec::new();
     let mut fills = Vec::new();
@@ -528,6 +618,26 @@ fn removals(target: &Ruleset, found: &Ruleset, keep: &Kept) -> Vec<RuleChange> {
     if target.chains.is_empty() {
         return Vec::new();
     }
+    surplus(target, found, keep)
+}
+
+/// What is too much in the host's namespace, but for these addresses in sets.
+pub(crate) fn host_removals(
+    target: &Ruleset,
+    found: &Ruleset,
+    kept: impl IntoIterator<Item = Ipv4Addr>,
+) -> Vec<RuleChange> {
+    let keep = Kept {
+        addresses: kept
+            .into_iter()
+            .map(|address| address.to_string())
+            .collect(),
+        ..Kept::default()
+    };
+    surplus(target, found, &keep)
+}
+
+fn surplus(target: &Ruleset, found: &Ruleset, keep: &Kept) -> Vec<RuleChange> {
     let mut elements = Vec::new();
     let mut empties = Vec::new();
     let mut chains = Vec::new();

@@ -8,8 +8,8 @@ use std::{
 
 use photon_core::Name;
 use prismnet_model::{
-    Gone, GroupId, Host, Mac, Port, PortId, PortKind, Route, RouteId, Rule, RuleId, SecurityGroup,
-    Subnet, SubnetId, Vpc, VpcId,
+    ExternalNetwork, ExternalNetworkId, FloatingIp, FloatingIpId, Gone, GroupId, Host, Mac, Port,
+    PortId, PortKind, Route, RouteId, Rule, RuleId, SecurityGroup, Subnet, SubnetId, Vpc, VpcId,
 };
 
 /// A port, without what a host has no use for.
@@ -46,6 +46,10 @@ pub struct Records {
     pub rules: BTreeMap<GroupId, BTreeMap<RuleId, Rule>>,
     /// Routes.
     pub routes: BTreeMap<RouteId, Route>,
+    /// Networks outside.
+    pub external_networks: BTreeMap<ExternalNetworkId, ExternalNetwork>,
+    /// Addresses outside, for ports.
+    pub floating_ips: BTreeMap<FloatingIpId, FloatingIp>,
     /// Orders to take ports down.
     pub gone: BTreeMap<PortId, Gone>,
     /// Hosts with their tunnel addresses.
@@ -69,6 +73,10 @@ pub enum Known {
     Rule(Box<Rule>),
     /// A route.
     Route(Box<Route>),
+    /// A network outside.
+    ExternalNetwork(Box<ExternalNetwork>),
+    /// An address outside.
+    FloatingIp(Box<FloatingIp>),
     /// An order.
     Gone(Gone),
     /// A host.
@@ -76,6 +84,13 @@ pub enum Known {
 }
 
 impl Records {
+    /// A port, whichever VPC it is in.
+    #[must_use]
+    pub fn port(&self, id: PortId) -> Option<(VpcId, &KnownPort)> {
+        let vpc = *self.home.get(&id)?;
+        Some((vpc, self.ports.get(&vpc)?.get(&id)?))
+    }
+
     /// Takes a record in, in place of an older one.
     pub fn put(&mut self, known: Known) {
         match known {
@@ -90,6 +105,10 @@ impl Records {
                     .insert(rule.id, *rule);
             }
             Known::Route(route) => drop(self.routes.insert(route.id, *route)),
+            Known::ExternalNetwork(network) => {
+                self.external_networks.insert(network.id, *network);
+            }
+            Known::FloatingIp(floating) => drop(self.floating_ips.insert(floating.id, *floating)),
             Known::Gone(gone) => drop(self.gone.insert(gone.port, gone)),
             Known::Host(host) => drop(self.hosts.insert(host.host.clone(), host)),
         }
@@ -127,6 +146,16 @@ impl Records {
             "security-group" => drop(id.parse().ok().map(|id| self.groups.remove(&id))),
             "rule" => self.remove_rule(rest),
             "route" => drop(id.parse().ok().and_then(|id| self.routes.remove(&id))),
+            "external-network" => {
+                drop(
+                    id.parse()
+                        .ok()
+                        .and_then(|id| self.external_networks.remove(&id)),
+                );
+            }
+            "floating-ip" => {
+                drop(id.parse().ok().and_then(|id| self.floating_ips.remove(&id)));
+            }
             "gone" => drop(id.parse().ok().and_then(|id| self.gone.remove(&id))),
             "host" => drop(Name::new(id).ok().and_then(|host| self.hosts.remove(&host))),
             _ => {}

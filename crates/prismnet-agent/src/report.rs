@@ -127,8 +127,9 @@ impl Reporter {
             .values()
             .flat_map(|outcome| outcome.ports.clone())
             .collect();
-        let problems: BTreeSet<&String> =
-            all.values().flat_map(|outcome| &outcome.problems).collect();
+        let host = self.outcomes.host.lock();
+        let of_vpcs = all.values().flat_map(|outcome| &outcome.problems);
+        let problems: BTreeSet<&String> = of_vpcs.chain(&*host).collect();
         let orphans = all.values().flat_map(|outcome| outcome.orphans.clone());
         let agent = ObservedAgent {
             version: env!("CARGO_PKG_VERSION").to_owned(),

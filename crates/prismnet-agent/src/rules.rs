@@ -21,10 +21,13 @@ use serde_json::{Value, json};
 
 use crate::{
     desired::Here,
+    hops::Hops,
+    metadata,
     mode::Mode,
     network::Ether,
     records::{KnownPort, Records},
-    ruleset::{Chain, Family, Hook, Key, Rule, Ruleset, Set, SetKind, say},
+    ruleset::{Chain, Family, Hook, Key, Rule, Ruleset, Set, SetKind, Target, say},
+    way_out::{self, WayOut},
 };
 
 /// Devices that may send DHCP requests, with their MACs.
@@ -33,6 +36,10 @@ pub const DHCP: &str = "dhcp";
 pub const ADDRESSES: &str = "addresses";
 /// The same for what ARP packets say.
 pub const ARP: &str = "arp";
+/// Devices that routes lead to, with their MACs: they are given what is for others, too.
+pub const HOPS: &str = "hops";
+/// The addresses of all of the VPC's ports that have a host.
+pub const KNOWN: &str = "known";
 /// From the address of a port here to the chain of what it may send.
 pub const EGRESS: &str = "egress";
 /// From the address of a port here to the chain of what it may get.
@@ -72,35 +79,61 @@ fn group_families(mode: Mode) -> &'static [Family] {
     }
 }
 
-/// All rules of a VPC with these ports.
+/// All rules of a VPC with these ports, and with that way out, if it has one.
 #[must_use]
-pub fn of(records: &Records, here: &Here, ports: &BTreeMap<PortId, KnownPort>) -> Ruleset {
+pub fn of(
+    records: &Records,
+    here: &Here,
+    ports: &BTreeMap<PortId, KnownPort>,
+    way: Option<&WayOut>,
+) -> Ruleset {
     let mut rules = Ruleset::default();
     let local: Vec<(&PortId, &KnownPort)> = ports
         .iter()
         .filter(|(_, port)| port.host.as_ref() == Some(&here.host) && port.kind != PortKind::Vip)
         .collect();
-    put_frame(&mut rules);
+    let hops = hops(records, &local);
+    put_frame(&mut rules, &hops);
+    hops.put_elements(&mut rules);
     for (id, port) in &local {
         put_identity(&mut rules, **id, port);
     }
+    put_known(&mut rules, ports, &hops);
     for family in group_families(here.mode) {
-        put_groups(&mut rules, *family, records, ports, &local);
+        put_groups(&mut rules, *family, records, ports, &local, &hops);
+    }
+    if let Some(way) = way {
+        way_out::put_rules(&mut rules, way);
     }
     rules
 }
 
+/// Those of the VPC's routes that lead to ports here.
+fn hops(records: &Records, local: &[(&PortId, &KnownPort)]) -> Hops {
+    let subnets = local
+        .iter()
+        .find_map(|(_, port)| records.subnets.get(&port.subnet));
+    let Some(vpc) = subnets.map(|subnet| subnet.vpc) else {
+        return Hops::default();
+    };
+    let own = records.vpcs.get(&vpc).map(|vpc| vpc.cidr_block.block());
+    let routes = records.routes.values().filter(|route| route.vpc == vpc);
+    Hops::of(routes, own, local)
+}
+
 /// What is there whatever ports there are: drop by default.
-fn put_frame(rules: &mut Ruleset) {
+fn put_frame(rules: &mut Ruleset, hops: &Hops) {
     let sets = [
         (DHCP, SetKind::DeviceMac),
         (ADDRESSES, SetKind::DeviceMacAddress),
         (ARP, SetKind::DeviceArp),
+        (HOPS, SetKind::DeviceMac),
     ];
     for (name, kind) in sets {
         put_set(rules, Family::Bridge, name, kind);
     }
     let identity = Hook {
+        kind: "filter",
         name: "prerouting",
         priority: -300,
         policy: "drop",
@@ -110,12 +143,13 @@ fn put_frame(rules: &mut Ruleset) {
         Family::Bridge,
         "identity",
         Some(identity),
-        identity_rules(),
+        identity_rules(hops),
     );
     let between = Hook {
+        kind: "filter",
         name: "forward",
         priority: -300,
-        policy: "accept",
+        policy: "drop",
     };
     put_chain(
         rules,
@@ -125,6 +159,7 @@ fn put_frame(rules: &mut Ruleset) {
         between_rules(),
     );
     let input = Hook {
+        kind: "filter",
         name: "input",
         priority: 0,
         policy: "drop",
@@ -132,8 +167,37 @@ fn put_frame(rules: &mut Ruleset) {
     put_chain(rules, Family::Ip, "input", Some(input), input_rules());
 }
 
+/// What is for an address of the VPC's own that nobody has goes nowhere: the kernel would look for its owner, and it has room for
+/// a thousand such questions, of all namespaces together.
+fn put_known(rules: &mut Ruleset, ports: &BTreeMap<PortId, KnownPort>, hops: &Hops) {
+    let Some(own) = hops.own() else { return };
+    put_set(rules, Family::Ip, KNOWN, SetKind::Address);
+    for port in ports.values().filter(|port| port.host.is_some()) {
+        put_element(
+            rules,
+            Family::Ip,
+            KNOWN,
+            vec![port.address.to_string()],
+            None,
+        );
+    }
+    let hook = Hook {
+        kind: "filter",
+        name: "forward",
+        priority: -10,
+        policy: "accept",
+    };
+    let address = || say::field("ip", "daddr");
+    let nobody = Rule::new(vec![
+        say::is(address(), say::block(own)),
+        say::is_not(address(), in_set(KNOWN)),
+        say::drop(),
+    ]);
+    put_chain(rules, Family::Ip, KNOWN, Some(hook), vec![nobody]);
+}
+
 /// Who a frame says it is from is held against the device it came in by.
-fn identity_rules() -> Vec<Rule> {
+fn identity_rules(hops: &Hops) -> Vec<Rule> {
     let ether = || say::field("ether", "saddr");
     let device_and =
         |parts: Vec<Value>| say::together(std::iter::once(say::device_in()).chain(parts).collect());
@@ -142,7 +206,12 @@ fn identity_rules() -> Vec<Rule> {
         say::field("arp", "saddr ether"),
         say::field("arp", "saddr ip"),
     ]);
-    vec![
+    let known = vec![
+        // Nothing else, and nothing with a tag before it (802.1Q): the ip family does not see that, and who gets it reads it.
+        Rule::new(vec![
+            say::is_not(say::field("ether", "type"), json!({"set": ["ip", "arp"]})),
+            say::drop(),
+        ]),
         // From other hosts, where it was held against their ports.
         Rule::new(vec![say::is(say::device_in(), "pnx*"), say::accept()]),
         Rule::new(vec![say::is(arp, in_set(ARP)), say::accept()]),
@@ -160,12 +229,13 @@ fn identity_rules() -> Vec<Rule> {
             say::is(device_and(vec![ether()]), in_set(DHCP)),
             say::accept(),
         ]),
-    ]
+    ];
+    known.into_iter().chain(hops.identity_rules()).collect()
 }
 
-/// No port is asked for an address, and none gives one.
-fn between_rules() -> Vec<Rule> {
-    vec![
+/// Nobody is asked for an address but the gateway, and nobody else gives one.
+fn no_dhcp() -> [Rule; 2] {
+    [
         Rule::new(vec![say::is(say::field("udp", "dport"), 67), say::drop()]),
         Rule::new(vec![
             say::is(say::field("udp", "sport"), 67),
@@ -175,11 +245,37 @@ fn between_rules() -> Vec<Rule> {
     ]
 }
 
+/// A port gets what is for its own address, which is what its groups decide about: no broadcasts, and nothing that only has
+/// its MAC.
+fn between_rules() -> Vec<Rule> {
+    let to = |parts: Vec<Value>| {
+        let ether = say::field("ether", "daddr");
+        say::together([vec![say::device_out(), ether], parts].concat())
+    };
+    let address = to(vec![say::field("ip", "daddr")]);
+    let rest = vec![
+        Rule::new(vec![
+            say::is(say::field("ether", "type"), "arp"),
+            say::accept(),
+        ]),
+        // To other hosts, where it is held against their ports.
+        Rule::new(vec![say::is(say::device_out(), "pnx*"), say::accept()]),
+        Rule::new(vec![say::is(address, in_set(ADDRESSES)), say::accept()]),
+        Rule::new(vec![say::is(to(Vec::new()), in_set(HOPS)), say::accept()]),
+    ];
+    no_dhcp().into_iter().chain(rest).collect()
+}
+
 /// What the gateway itself answers.
 fn input_rules() -> Vec<Rule> {
     vec![
         Rule::new(vec![say::is(say::device_in(), "lo"), say::accept()]),
         Rule::new(vec![say::is_established(), say::accept()]),
+        // By the way out the gateway is nobody.
+        Rule::new(vec![
+            say::is(say::device_in(), device::UPLINK_INSIDE),
+            say::drop(),
+        ]),
         Rule::new(vec![
             say::is(say::field("icmp", "type"), "echo-request"),
             say::accept(),
@@ -187,6 +283,11 @@ fn input_rules() -> Vec<Rule> {
         Rule::new(vec![
             say::is(say::field("udp", "sport"), 68),
             say::is(say::field("udp", "dport"), 67),
+            say::accept(),
+        ]),
+        Rule::new(vec![
+            say::is(say::field("ip", "daddr"), metadata::ADDRESS.to_string()),
+            say::is(say::field("tcp", "dport"), metadata::PORT),
             say::accept(),
         ]),
     ]
@@ -220,19 +321,29 @@ fn put_groups(
     records: &Records,
     ports: &BTreeMap<PortId, KnownPort>,
     local: &[(&PortId, &KnownPort)],
+    hops: &Hops,
 ) {
-    for (name, field, priority) in [(EGRESS, "saddr", 0), (INGRESS, "daddr", 10)] {
+    let egress: Vec<Rule> = hops.egress_rules().collect();
+    let ingress: Vec<Rule> = hops.ingress_rules().collect();
+    let directions = [
+        (EGRESS, "saddr", 0, egress),
+        (INGRESS, "daddr", 10, ingress),
+    ];
+    for (name, field, priority, beyond) in directions {
         put_set(rules, family, name, SetKind::AddressVerdict);
         let hook = Hook {
+            kind: "filter",
             name: "forward",
             priority,
             policy: "accept",
         };
-        let decide = vec![
+        let own = [
             Rule::new(vec![say::is_established(), say::accept()]),
             Rule::new(vec![say::look_up(say::field("ip", field), name)]),
         ];
-        put_chain(rules, family, name, Some(hook), decide);
+        // The gateway does not pass on what ports are not to hear from each other.
+        let decide = no_dhcp().into_iter().chain(own).chain(beyond);
+        put_chain(rules, family, name, Some(hook), decide.collect());
     }
     let mut used = BTreeSet::new();
     for (id, port) in local {
@@ -289,8 +400,20 @@ fn put_port(rules: &mut Ruleset, family: Family, id: PortId, port: &KnownPort) {
     put_chain(rules, family, &out_chain(id), None, groups(group_out));
     put_chain(rules, family, &in_chain(id), None, groups(group_in));
     let address = || vec![port.address.to_string()];
-    put_element(rules, family, EGRESS, address(), Some(out_chain(id)));
-    put_element(rules, family, INGRESS, address(), Some(in_chain(id)));
+    put_element(
+        rules,
+        family,
+        EGRESS,
+        address(),
+        Some(Target::Chain(out_chain(id))),
+    );
+    put_element(
+        rules,
+        family,
+        INGRESS,
+        address(),
+        Some(Target::Chain(in_chain(id))),
+    );
 }
 
 /// What a rule of a group accepts.
@@ -305,10 +428,7 @@ fn group_rule(rule: &GroupRule) -> Rule {
             expressions.push(say::is(say::field("ip", field), in_set(&members(group))));
         }
         Remote::Cidr(block) if block.prefix_length() > 0 => {
-            let prefix = json!({"prefix": {
-                "addr": block.network().to_string(), "len": block.prefix_length(),
-            }});
-            expressions.push(say::is(say::field("ip", field), prefix));
+            expressions.push(say::is(say::field("ip", field), say::block(block)));
         }
         Remote::Cidr(_) => {}
     }
@@ -344,26 +464,38 @@ fn services(services: Services) -> Vec<Value> {
     }
 }
 
-fn in_set(name: &str) -> String {
+pub(crate) fn in_set(name: &str) -> String {
     format!("@{name}")
 }
 
-fn put_set(rules: &mut Ruleset, family: Family, name: &str, kind: SetKind) {
+pub(crate) fn put_set(rules: &mut Ruleset, family: Family, name: &str, kind: SetKind) {
     let set = Set {
-        is_map: kind == SetKind::AddressVerdict,
+        is_map: kind.is_map(),
         kind: Some(kind),
         elements: BTreeMap::new(),
     };
     rules.sets.insert((family, name.to_owned()), set);
 }
 
-fn put_element(rules: &mut Ruleset, family: Family, set: &str, key: Key, target: Option<String>) {
+pub(crate) fn put_element(
+    rules: &mut Ruleset,
+    family: Family,
+    set: &str,
+    key: Key,
+    target: Option<Target>,
+) {
     if let Some(set) = rules.sets.get_mut(&(family, set.to_owned())) {
         set.elements.insert(key, target);
     }
 }
 
-fn put_chain(rules: &mut Ruleset, family: Family, name: &str, hook: Option<Hook>, said: Vec<Rule>) {
+pub(crate) fn put_chain(
+    rules: &mut Ruleset,
+    family: Family,
+    name: &str,
+    hook: Option<Hook>,
+    said: Vec<Rule>,
+) {
     rules
         .chains
         .insert((family, name.to_owned()), Chain::new(hook, said));

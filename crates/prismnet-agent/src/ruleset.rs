@@ -3,7 +3,7 @@
 //! A rule is told by the digest of what it says, which stands in its comment: the kernel shows rules in other words than they
 //! were given in, so that comparing those would see differences where none are. Text of a tenant is in none of this.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -53,7 +53,34 @@ pub enum SetKind {
     Address,
     /// Address, and the chain that decides.
     AddressVerdict,
+    /// Address, and the one it is translated to.
+    AddressAddress,
+    /// Device.
+    Device,
 }
+
+/// What an element of a map leads to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// To the chain.
+    Chain(String),
+    /// To the address.
+    Address(Ipv4Addr),
+}
+
+impl Target {
+    /// The chain, if it is one.
+    #[must_use]
+    pub fn chain(&self) -> Option<&String> {
+        match self {
+            Self::Chain(chain) => Some(chain),
+            Self::Address(_) => None,
+        }
+    }
+}
+
+/// An element: its key, and in a map what it leads to.
+pub type Element = (Key, Option<Target>);
 
 impl SetKind {
     fn parts(self) -> Value {
@@ -61,35 +88,62 @@ impl SetKind {
             Self::DeviceMac => json!(["ifname", "ether_addr"]),
             Self::DeviceMacAddress => json!(["ifname", "ether_addr", "ipv4_addr"]),
             Self::DeviceArp => json!(["ifname", "ether_addr", "ether_addr", "ipv4_addr"]),
-            Self::Address | Self::AddressVerdict => json!("ipv4_addr"),
+            Self::Address | Self::AddressVerdict | Self::AddressAddress => json!("ipv4_addr"),
+            Self::Device => json!("ifname"),
         }
     }
 
-    fn is_map(self) -> bool {
-        self == Self::AddressVerdict
+    /// What its elements lead to, if anything.
+    fn leads_to(self) -> Option<&'static str> {
+        match self {
+            Self::AddressVerdict => Some("verdict"),
+            Self::AddressAddress => Some("ipv4_addr"),
+            _ => None,
+        }
+    }
+
+    /// Whether its elements lead to something.
+    #[must_use]
+    pub fn is_map(self) -> bool {
+        self.leads_to().is_some()
     }
 }
 
-/// A set or a verdict map.
+/// A set or a map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Set {
     /// What its elements are. Of one that was read, a guess that only tells maps from sets.
     pub is_map: bool,
     /// For making it.
     pub kind: Option<SetKind>,
-    /// Elements, in a map with the chain that each leads to.
-    pub elements: BTreeMap<Key, Option<String>>,
+    /// Elements, in a map with what each leads to.
+    pub elements: BTreeMap<Key, Option<Target>>,
 }
 
 /// Where a base chain is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hook {
+    /// What its rules may do: `filter` or `nat`.
+    pub kind: &'static str,
     /// nft's name of it.
     pub name: &'static str,
     /// Lower is earlier.
     pub priority: i32,
     /// What happens at the end: `accept` or `drop`.
     pub policy: &'static str,
+}
+
+impl Hook {
+    /// One at whose end everything passes.
+    #[must_use]
+    pub fn open(kind: &'static str, name: &'static str, priority: i32) -> Self {
+        Self {
+            kind,
+            name,
+            priority,
+            policy: "accept",
+        }
+    }
 }
 
 /// One rule.
@@ -189,13 +243,15 @@ pub enum RuleChange {
     /// The chain has these rules and no others.
     Fill(Named, Vec<Rule>, Loses),
     /// Elements are in.
-    AddElements(Named, Vec<(Key, Option<String>)>),
+    AddElements(Named, Vec<Element>),
     /// Elements are out.
-    RemoveElements(Named, Vec<(Key, Option<String>)>),
+    RemoveElements(Named, Vec<Element>),
     /// The chain is gone.
     RemoveChain(Named),
     /// The set is gone. The flag says whether it is a map.
     RemoveSet(Named, bool),
+    /// The family's table is gone, with all that is in it.
+    RemoveTable(Family),
 }
 
 /// The changes as one transaction of `nft -j -f -`.
@@ -227,6 +283,9 @@ fn commands(change: &RuleChange) -> Vec<Value> {
             json!({"flush": {"chain": chain(named)}}),
             json!({"delete": {"chain": chain(named)}}),
         ],
+        RuleChange::RemoveTable(family) => {
+            vec![json!({"delete": {"table": {"family": family.as_str(), "name": TABLE}}})]
+        }
         RuleChange::RemoveSet((family, name), is_map) => {
             let what = if *is_map { "map" } else { "set" };
             let set = json!({"family": family.as_str(), "table": TABLE, "name": name});
@@ -243,8 +302,8 @@ fn add_set(family: Family, name: &str, kind: SetKind) -> Value {
     let mut set = json!({
         "family": family.as_str(), "table": TABLE, "name": name, "type": kind.parts(),
     });
-    if kind.is_map() {
-        set["map"] = json!("verdict");
+    if let Some(target) = kind.leads_to() {
+        set["map"] = json!(target);
         json!({"add": {"map": set}})
     } else {
         json!({"add": {"set": set}})
@@ -254,7 +313,7 @@ fn add_set(family: Family, name: &str, kind: SetKind) -> Value {
 fn add_chain(named: &Named, hook: Option<Hook>) -> Value {
     let mut chain = chain(named);
     if let Some(hook) = hook {
-        chain["type"] = json!("filter");
+        chain["type"] = json!(hook.kind);
         chain["hook"] = json!(hook.name);
         chain["prio"] = json!(hook.priority);
         chain["policy"] = json!(hook.policy);
@@ -269,19 +328,20 @@ fn add_rule((family, name): &Named, rule: &Rule) -> Value {
     }}})
 }
 
-fn with_elements((family, name): &Named, elements: &[(Key, Option<String>)]) -> Value {
+fn with_elements((family, name): &Named, elements: &[Element]) -> Value {
     let elements: Vec<Value> = elements.iter().map(element).collect();
     json!({"family": family.as_str(), "table": TABLE, "name": name, "elem": elements})
 }
 
-fn element((key, target): &(Key, Option<String>)) -> Value {
+fn element((key, target): &Element) -> Value {
     let key = match key.as_slice() {
         [one] => json!(one),
         parts => json!({"concat": parts}),
     };
     match target {
         None => key,
-        Some(chain) => json!([key, {"jump": {"target": chain}}]),
+        Some(Target::Chain(chain)) => json!([key, {"jump": {"target": chain}}]),
+        Some(Target::Address(address)) => json!([key, address.to_string()]),
     }
 }
 
@@ -370,10 +430,17 @@ fn collect_references(expression: &Value, chain: &mut Chain) {
     }
 }
 
-fn read_element(value: &Value) -> Result<(Key, Option<String>), String> {
-    if let [key, verdict] = value.as_array().map_or(&[][..], Vec::as_slice) {
-        let target = verdict["jump"]["target"].as_str().unwrap_or_default();
-        return Ok((read_key(key)?, Some(target.to_owned())));
+fn read_element(value: &Value) -> Result<Element, String> {
+    if let [key, target] = value.as_array().map_or(&[][..], Vec::as_slice) {
+        let address = target.as_str().and_then(|address| address.parse().ok());
+        let target = match address {
+            Some(address) => Target::Address(address),
+            None => {
+                let chain = target["jump"]["target"].as_str().unwrap_or_default();
+                Target::Chain(chain.to_owned())
+            }
+        };
+        return Ok((read_key(key)?, Some(target)));
     }
     Ok((read_key(value)?, None))
 }
@@ -407,6 +474,18 @@ pub mod say {
         json!({"meta": {"key": "iifname"}})
     }
 
+    /// The device that it goes out by.
+    #[must_use]
+    pub fn device_out() -> Value {
+        json!({"meta": {"key": "oifname"}})
+    }
+
+    /// The addresses of a block.
+    #[must_use]
+    pub fn block(block: prismnet_model::Block) -> Value {
+        json!({"prefix": {"addr": block.network().to_string(), "len": block.prefix_length()}})
+    }
+
     /// Several as one.
     #[must_use]
     pub fn together(parts: Vec<Value>) -> Value {
@@ -417,6 +496,44 @@ pub mod say {
     #[must_use]
     pub fn is(left: Value, right: impl Into<Value>) -> Value {
         json!({"match": {"op": "==", "left": left, "right": right.into()}})
+    }
+
+    /// That they are not equal, or the left not in the set on the right.
+    #[must_use]
+    pub fn is_not(left: Value, right: impl Into<Value>) -> Value {
+        json!({"match": {"op": "!=", "left": left, "right": right.into()}})
+    }
+
+    /// That its destination was translated, or that of what it answers.
+    #[must_use]
+    pub fn is_translated() -> Value {
+        json!({"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}})
+    }
+
+    /// The destination becomes what the map says of it; if that says nothing, the rule is over.
+    #[must_use]
+    pub fn translate_destination(map: &str) -> Value {
+        let key = field("ip", "daddr");
+        json!({"dnat": {"addr": {"map": {"key": key, "data": format!("@{map}")}}}})
+    }
+
+    /// The source becomes what the map says of it; if that says nothing, the rule is over.
+    #[must_use]
+    pub fn translate_source(map: &str) -> Value {
+        let key = field("ip", "saddr");
+        json!({"snat": {"addr": {"map": {"key": key, "data": format!("@{map}")}}}})
+    }
+
+    /// The source becomes that address.
+    #[must_use]
+    pub fn translate_source_to(address: std::net::Ipv4Addr) -> Value {
+        json!({"snat": {"addr": address.to_string()}})
+    }
+
+    /// The source becomes the address of the device that it leaves by.
+    #[must_use]
+    pub fn masquerade() -> Value {
+        json!({"masquerade": null})
     }
 
     /// That it answers something that was allowed.
@@ -468,6 +585,8 @@ mod tests {
                 "handle": 2, "elem": [["10.0.0.2", {"jump": {"target": "out-a"}}]]}},
             {"set": {"family": "bridge", "name": "arp", "table": "photon", "type": ["ifname", "ether_addr"],
                 "handle": 3, "elem": [{"concat": ["pnv0", "06:00:00:00:00:01"]}]}},
+            {"map": {"family": "ip", "name": "inward", "table": "photon", "type": "ipv4_addr", "map": "ipv4_addr",
+                "handle": 7, "elem": [["198.51.100.7", "10.0.1.2"]]}},
             {"chain": {"family": "ip", "table": "photon", "name": "out-a", "handle": 4}},
             {"rule": {"family": "ip", "table": "photon", "chain": "out-a", "handle": 5, "comment": "d1",
                 "expr": [{"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "daddr"}},
@@ -485,14 +604,19 @@ mod tests {
         let egress = &found.sets[&(Family::Ip, "egress".to_owned())];
         assert_eq!(
             egress.elements[&vec!["10.0.0.2".to_owned()]],
-            Some("out-a".to_owned())
+            Some(Target::Chain("out-a".to_owned()))
+        );
+        let inward = &found.sets[&(Family::Ip, "inward".to_owned())];
+        assert_eq!(
+            inward.elements[&vec!["198.51.100.7".to_owned()]],
+            Some(Target::Address("10.0.1.2".parse().unwrap()))
         );
         let arp = &found.sets[&(Family::Bridge, "arp".to_owned())];
         assert!(
             arp.elements
                 .contains_key(&vec!["pnv0".to_owned(), "06:00:00:00:00:01".to_owned()])
         );
-        assert_eq!(found.sets.len(), 2, "another's table is not ours");
+        assert_eq!(found.sets.len(), 3, "another's table is not ours");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::Context as _;
 use photon_store::{Error, Seen, Store};
-use prismnet_model::VpcId;
+use prismnet_model::{Block, VpcId};
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -24,9 +24,15 @@ use crate::{
     desired::{Here, Wanted, desired},
     dhcp,
     feed::Follower,
-    kernel::{Namespaces, detect},
+    host::{self, network::HostWanted, worker::HostOrder},
+    kernel::{self, Namespaces, detect},
+    local::{Local, arrivals, keep::keep, serve::serve, socket::Socket},
     memory::Memory,
+    metadata,
+    records::Records,
     report::Reporter,
+    transfer::Transfers,
+    way_out,
     worker::{self, Order, Outcomes},
 };
 
@@ -78,10 +84,16 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let here = here.await??;
     Namespaces::new(&config.namespace_directory).prepare()?;
     tracing::info!(host = %here.host, mode = %here.mode, vtep = ?here.vtep, "prismnet-agent starts");
-    tell_systemd(&sd_notify::NotifyState::Ready);
     let (ended, mut ends) = mpsc::unbounded_channel();
-    let mut workers = Workers::new(&config, ended, stop.child_token());
+    let metadata = metadata::Source::read(&config.state_directory)
+        .context("what is needed for metadata cannot be read")?;
+    let mut workers = Workers::new(&config, metadata.clone(), ended, stop.child_token());
+    let local = Local::new(&config, &here, metadata, Arc::clone(&workers.outcomes));
+    let local = Arc::new(local.context("what was plugged cannot be read")?);
+    let beside = beside(&config, &local, &stop)?;
+    tell_systemd(&sd_notify::NotifyState::Ready);
     let agent = Agent {
+        local,
         config,
         here,
         memory,
@@ -90,8 +102,35 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let followed = agent.follow(&mut workers, &mut ends).await;
     tell_systemd(&sd_notify::NotifyState::Stopping);
     workers.wait().await;
+    stop.cancel();
+    beside.close();
+    beside.wait().await;
     tracing::info!("prismnet-agent stopped; everything stays as it is");
     followed
+}
+
+/// What goes on whether the store is there or not: the local socket, and what was plugged by it.
+fn beside(
+    config: &Config,
+    local: &Arc<Local>,
+    stop: &CancellationToken,
+) -> anyhow::Result<TaskTracker> {
+    let tasks = TaskTracker::new();
+    let socket = Socket::bind(&config.socket, !config.socket_uids.is_empty())?;
+    let serve = serve(
+        socket,
+        Arc::clone(local),
+        config.socket_uids.clone(),
+        stop.clone(),
+    );
+    tasks.spawn(async {
+        if let Err(error) = serve.await {
+            tracing::error!(%error, "the local socket is served no longer");
+        }
+    });
+    tasks.spawn(keep(Arc::clone(local), stop.clone()));
+    tasks.spawn(arrivals::watch(Arc::clone(&local.outcomes), stop.clone()));
+    Ok(tasks)
 }
 
 /// Without systemd nothing happens.
@@ -103,6 +142,7 @@ fn tell_systemd(state: &sd_notify::NotifyState<'_>) {
 
 struct Agent {
     config: Config,
+    local: Arc<Local>,
     here: Here,
     memory: Memory,
     stop: CancellationToken,
@@ -167,14 +207,18 @@ impl Agent {
                         is_known = true;
                         // First what was seen, then what it says: after a crash the store is held against this.
                         self.keep(store);
-                        workers.update(desired(&follower.records, &self.here))?;
+                        workers.update(&follower.records, &self.here, &self.local)?;
                     }
-                    Err(Error::StoreChanged(change)) => return self.wait_for_word(&change.to_string()).await,
+                    Err(Error::StoreChanged(change)) => {
+                        self.local.distrust();
+                        return self.wait_for_word(&change.to_string()).await;
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the store does not tell; everything stays as it is");
                         self.stop.run_until_cancelled(tokio::time::sleep(RECONNECT)).await;
                     }
                 },
+                () = self.local.decided.notified(), if is_known => workers.update(&follower.records, &self.here, &self.local)?,
                 Some(vpc) = ends.recv() => workers.ended(vpc, is_known)?,
                 _ = keep.tick() => self.keep(store),
             }
@@ -229,12 +273,23 @@ pub async fn accept_store(config: &Config) -> anyhow::Result<Option<Seen>> {
 struct Workers {
     namespaces: Namespaces,
     dhcp: dhcp::Network,
+    metadata: metadata::Source,
     resync: Duration,
     outcomes: Arc<Outcomes>,
     ended: mpsc::UnboundedSender<VpcId>,
     stop: CancellationToken,
     running: BTreeMap<VpcId, Running>,
     wanted: BTreeMap<VpcId, Arc<Wanted>>,
+    /// What no VPC reaches.
+    deny: Vec<Block>,
+    transfers: Transfers,
+    host: Option<HostRunning>,
+}
+
+/// The thread for the host's own side of the ways out.
+struct HostRunning {
+    wanted: watch::Sender<Arc<HostWanted>>,
+    thread: JoinHandle<()>,
 }
 
 struct Running {
@@ -243,24 +298,73 @@ struct Running {
 }
 
 impl Workers {
-    fn new(config: &Config, ended: mpsc::UnboundedSender<VpcId>, stop: CancellationToken) -> Self {
+    fn new(
+        config: &Config,
+        metadata: metadata::Source,
+        ended: mpsc::UnboundedSender<VpcId>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             namespaces: Namespaces::new(&config.namespace_directory),
             dhcp: dhcp::Network {
                 dns: config.dhcp.dns.clone(),
                 lease_seconds: config.dhcp.lease_seconds,
             },
+            metadata,
             resync: Duration::from_secs(config.resync_seconds),
             outcomes: Arc::default(),
             ended,
             stop,
             running: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            deny: config.egress.deny.clone(),
+            transfers: Transfers::default(),
+            host: None,
         }
     }
 
-    /// What is wanted from now on. A VPC of which nothing is wanted is looked after as long as its namespace is there.
-    fn update(&mut self, all: BTreeMap<VpcId, Wanted>) -> anyhow::Result<()> {
+    /// What is wanted from now on.
+    fn update(&mut self, records: &Records, here: &Here, local: &Local) -> anyhow::Result<()> {
+        let ways = way_out::wanted(records, here);
+        self.transfers = give(&self.transfers, &ways)?;
+        let host = host::desired::desired(records, here, &self.transfers, &self.deny);
+        self.update_host(host)?;
+        let mut all = desired(records, here, &self.transfers);
+        local.learn(&mut all);
+        self.update_vpcs(all)
+    }
+
+    fn update_host(&mut self, wanted: HostWanted) -> anyhow::Result<()> {
+        let ended = |running: &HostRunning| running.thread.is_finished();
+        if self.host.as_ref().is_some_and(ended) {
+            self.host = None;
+        }
+        if let Some(running) = &self.host {
+            running.wanted.send_if_modified(|now| {
+                let is_new = **now != wanted;
+                if is_new {
+                    *now = Arc::new(wanted);
+                }
+                is_new
+            });
+            return Ok(());
+        }
+        let (sender, receiver) = watch::channel(Arc::new(wanted));
+        let order = HostOrder {
+            resync: self.resync,
+            outcomes: Arc::clone(&self.outcomes),
+            stop: self.stop.clone(),
+        };
+        let thread = host::worker::start(order, receiver).context("no thread for the ways out")?;
+        self.host = Some(HostRunning {
+            wanted: sender,
+            thread,
+        });
+        Ok(())
+    }
+
+    /// A VPC of which nothing is wanted is looked after as long as its namespace is there.
+    fn update_vpcs(&mut self, all: BTreeMap<VpcId, Wanted>) -> anyhow::Result<()> {
         let here = vpcs_here(&self.namespaces)?;
         let known: BTreeSet<VpcId> = self
             .running
@@ -304,6 +408,7 @@ impl Workers {
             vpc,
             namespaces: self.namespaces.clone(),
             dhcp: self.dhcp.clone(),
+            metadata: self.metadata.clone(),
             resync: self.resync,
             outcomes: Arc::clone(&self.outcomes),
             ended: self.ended.clone(),
@@ -343,7 +448,28 @@ impl Workers {
                 tracing::warn!(%vpc, "a worker is cut off that has not ended in time");
             }
         }
+        if let Some(running) = self.host {
+            let joined = tokio::task::spawn_blocking(move || running.thread.join());
+            if tokio::time::timeout(RECONNECT * 5, joined).await.is_err() {
+                tracing::warn!("the worker of the ways out is cut off: it has not ended in time");
+            }
+        }
     }
+}
+
+/// Transfer addresses for these VPCs: what they have, in memory or on their devices, else some that nobody has.
+///
+/// # Errors
+/// Devices that cannot be read.
+pub fn give(known: &Transfers, wanted: &BTreeSet<VpcId>) -> anyhow::Result<Transfers> {
+    let mut transfers = known.clone();
+    let found = if transfers.are_enough(wanted) {
+        BTreeMap::new()
+    } else {
+        kernel::host::transfers()?
+    };
+    transfers.give(wanted, &found);
+    Ok(transfers)
 }
 
 /// VPCs that have a namespace here.

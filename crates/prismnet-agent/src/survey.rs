@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use anyhow::Context as _;
-use prismnet_model::{Orphan, PortId, VpcId, device};
+use prismnet_model::{ExternalNetworkId, Orphan, PortId, VpcId, device};
 use serde::Serialize;
 use tokio::sync::Notify;
 
@@ -11,13 +11,17 @@ use crate::{
     config::Config,
     desired::{Wanted, desired},
     feed::Follower,
+    host::{self, network::HostWanted, plan::HostStep, target::target},
     kernel::{
-        Namespaces, Space,
+        HostSpace, Namespaces, Space,
         namespace::{on_thread, runtime},
     },
+    local::verdicts::Verdicts,
     memory::Memory,
     plan::{Step, plan},
-    run::{connect, here, vpcs_here},
+    run::{connect, give, here, vpcs_here},
+    transfer::Transfers,
+    way_out,
     worker::orphans_of,
 };
 
@@ -32,8 +36,47 @@ pub struct Survey {
     pub store_changed: Option<String>,
     /// Records that cannot be read.
     pub unreadable: Vec<String>,
+    /// The host's own side of ways out.
+    pub ways_out: WaysSurvey,
     /// VPCs that have something here, or should.
     pub vpcs: Vec<VpcSurvey>,
+}
+
+/// The host's own side of ways out.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct WaysSurvey {
+    /// VPCs with a way out.
+    pub ways: Vec<WaySurvey>,
+    /// Floating IPs of ports here.
+    pub floating: Vec<FloatingSurvey>,
+    /// What is in the way.
+    pub problems: Vec<String>,
+    /// What would be done.
+    pub steps: Vec<String>,
+}
+
+/// A way out.
+#[derive(Clone, Debug, Serialize)]
+pub struct WaySurvey {
+    /// Whose.
+    pub vpc: VpcId,
+    /// The host's side.
+    pub device: String,
+    /// Its address.
+    pub address: std::net::Ipv4Addr,
+    /// Whether it is there and up.
+    pub up: bool,
+}
+
+/// A floating IP.
+#[derive(Clone, Debug, Serialize)]
+pub struct FloatingSurvey {
+    /// Its address.
+    pub address: std::net::Ipv4Addr,
+    /// Its external network.
+    pub network: ExternalNetworkId,
+    /// The interface that it is answered on; none if it is not.
+    pub answered_on: Option<String>,
 }
 
 /// A VPC on this host.
@@ -49,6 +92,8 @@ pub struct VpcSurvey {
     pub ports: Vec<PortSurvey>,
     /// Ports that nobody knows.
     pub orphans: Vec<Orphan>,
+    /// Those of them that a person wants to stay.
+    pub adopted: Vec<Orphan>,
     /// Devices that say they are something else.
     pub foreign: BTreeSet<String>,
     /// What would be done.
@@ -86,6 +131,7 @@ pub async fn survey(config: &Config) -> anyhow::Result<Survey> {
         mode: here.mode.to_string(),
         store_changed: store.change().map(|change| change.to_string()),
         unreadable: Vec::new(),
+        ways_out: WaysSurvey::default(),
         vpcs: Vec::new(),
     };
     if survey.store_changed.is_some() {
@@ -97,8 +143,13 @@ pub async fn survey(config: &Config) -> anyhow::Result<Survey> {
     known.context("the store does not answer")??;
     survey.unreadable = follower.unreadable.into_keys().collect();
     let namespaces = Namespaces::new(&config.namespace_directory);
-    let mut all = desired(&follower.records, &here);
+    let records = &follower.records;
+    let transfers = give(&Transfers::default(), &way_out::wanted(records, &here))?;
+    let ways = host::desired::desired(records, &here, &transfers, &config.egress.deny);
+    survey.ways_out = tokio::task::spawn_blocking(move || look_out(&ways)).await??;
+    let mut all = desired(records, &here, &transfers);
     let vpcs = vpcs_here(&namespaces)?;
+    Verdicts::read(&config.state_directory)?.apply(&mut all);
     all.retain(|vpc, wanted| !wanted.ports.is_empty() || vpcs.contains(vpc));
     for vpc in vpcs {
         all.entry(vpc).or_default();
@@ -126,15 +177,84 @@ fn look(namespaces: &Namespaces, vpc: VpcId, wanted: &Wanted) -> anyhow::Result<
         address: port.lease.address,
         attached: actual.network.plugs.get(&port.device) == wanted.network.plugs.get(&port.device),
     });
+    let (adopted, orphans) = orphans_of(vpc, wanted, &actual)
+        .into_iter()
+        .partition(|orphan| wanted.adopted.contains(&orphan.port));
     Ok(VpcSurvey {
         vpc,
         namespace: device::namespace(vpc),
         exists: actual.exists,
         ports: ports.collect(),
-        orphans: orphans_of(vpc, wanted, &actual),
+        orphans,
+        adopted,
         foreign: actual.foreign.clone(),
         steps: plan(wanted, &actual).iter().map(Step::to_string).collect(),
     })
+}
+
+fn look_out(wanted: &HostWanted) -> anyhow::Result<WaysSurvey> {
+    let actual =
+        on_thread(|| runtime()?.block_on(async { HostSpace::open(None)?.look(wanted).await }))?;
+    let (target, problems) = target(wanted, &actual);
+    let ways = wanted.ways.iter().map(|(device, way)| WaySurvey {
+        vpc: way.vpc,
+        device: device.clone(),
+        address: way.transfer.host(),
+        up: actual.network.ways.get(device) == target.ways.get(device)
+            && actual.owners.get(device) == Some(&way.vpc),
+    });
+    let answered = |address| {
+        let mut proxies = actual.network.proxies.iter();
+        proxies
+            .find(|(_, one)| *one == address)
+            .map(|(device, _)| device.clone())
+    };
+    let floating = wanted
+        .floating
+        .iter()
+        .map(|(address, float)| FloatingSurvey {
+            address: *address,
+            network: float.network,
+            answered_on: answered(*address),
+        });
+    let foreign = actual.foreign.iter();
+    let foreign = foreign.map(|name| format!("{name} is not ours"));
+    Ok(WaysSurvey {
+        ways: ways.collect(),
+        floating: floating.collect(),
+        problems: problems.into_iter().chain(foreign).collect(),
+        steps: host::plan::plan(wanted, &target, &actual)
+            .iter()
+            .map(HostStep::to_string)
+            .collect(),
+    })
+}
+
+impl fmt::Display for WaysSurvey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for way in &self.ways {
+            let state = if way.up { "up" } else { "not up" };
+            writeln!(
+                f,
+                "way out of {} {} {} {state}",
+                way.vpc, way.address, way.device
+            )?;
+        }
+        for floating in &self.floating {
+            let (address, network) = (floating.address, floating.network);
+            match &floating.answered_on {
+                Some(uplink) => writeln!(f, "{address} of {network} is answered on {uplink}")?,
+                None => writeln!(f, "{address} of {network} is not answered")?,
+            }
+        }
+        for problem in &self.problems {
+            writeln!(f, "problem: {problem}")?;
+        }
+        for step in &self.steps {
+            writeln!(f, "to do: {step}")?;
+        }
+        Ok(())
+    }
 }
 
 impl Survey {
@@ -146,7 +266,9 @@ impl Survey {
                 .iter()
                 .map(move |step| format!("{}: {step}", vpc.vpc))
         });
-        lines.collect()
+        let host = self.ways_out.steps.iter();
+        let host = host.map(|step| format!("host: {step}"));
+        host.chain(lines).collect()
     }
 }
 
@@ -162,6 +284,7 @@ impl fmt::Display for Survey {
         for key in &self.unreadable {
             writeln!(f, "cannot be read: {key}")?;
         }
+        write!(f, "{}", self.ways_out)?;
         for vpc in &self.vpcs {
             let state = if vpc.exists { "" } else { " (not there)" };
             writeln!(f, "{}{state}", vpc.vpc)?;
@@ -182,6 +305,13 @@ impl fmt::Display for Survey {
                     f,
                     "  {} {} is an orphan: nobody knows it",
                     orphan.port, orphan.device
+                )?;
+            }
+            for orphan in &vpc.adopted {
+                let (port, device) = (orphan.port, &orphan.device);
+                writeln!(
+                    f,
+                    "  {port} {device} stays, though nobody knows it: adopted"
                 )?;
             }
             for device in &vpc.foreign {

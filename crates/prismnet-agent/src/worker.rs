@@ -28,17 +28,18 @@ use crate::{
     desired::{Lease, Wanted},
     dhcp::{self, Responders},
     kernel::{Error, Namespaces, Space, namespace::runtime},
+    metadata,
     network::Actual,
     plan::{Step, orphans, plan},
 };
 
 /// How long a pass may take before the thread is given up to wait and try again.
-const PASS: Duration = Duration::from_secs(60);
+pub(crate) const PASS: Duration = Duration::from_secs(60);
 /// What somebody changes in the kernel within this time is looked at once.
-const QUIET: Duration = Duration::from_millis(20);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const QUIET: Duration = Duration::from_millis(20);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The most rounds of looking and acting before it waits for another reason.
-const ROUNDS: usize = 4;
+pub(crate) const ROUNDS: usize = 4;
 
 /// What came of a pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Outcome {
     pub ports: BTreeMap<PortId, PortOutcome>,
     /// Ports that nobody knows.
     pub orphans: Vec<Orphan>,
+    /// Those of them that a person wants to stay.
+    pub adopted: Vec<Orphan>,
     /// What is not as it should be.
     pub problems: Vec<String>,
 }
@@ -60,6 +63,8 @@ pub struct PortOutcome {
     pub state: PortState,
     /// Why, if not active.
     pub reason: String,
+    /// Whether its rules stand and it only waits for its device, which somebody else brings.
+    pub waits: bool,
 }
 
 /// What all workers tell, by VPC.
@@ -67,17 +72,40 @@ pub struct PortOutcome {
 pub struct Outcomes {
     /// The last of each.
     pub all: Mutex<BTreeMap<VpcId, Outcome>>,
+    /// What is not as it should be with the host's own side of the ways out.
+    pub host: Mutex<Vec<String>>,
     /// That one changed.
     pub changed: Notify,
+    /// What makes a VPC's worker look.
+    wakes: Mutex<BTreeMap<VpcId, Arc<Notify>>>,
 }
 
 impl Outcomes {
+    /// Makes the VPC's worker look, if there is one.
+    pub fn wake(&self, vpc: VpcId) {
+        if let Some(wake) = self.wakes.lock().get(&vpc) {
+            wake.notify_one();
+        }
+    }
+
+    /// Replaces the host's problems.
+    pub fn put_host(&self, problems: Vec<String>) {
+        let mut host = self.host.lock();
+        if *host != problems {
+            *host = problems;
+            self.changed.notify_one();
+        }
+    }
+
     /// Replaces a VPC's; none if its worker ended.
     pub fn put(&self, vpc: VpcId, outcome: Option<Outcome>) {
         let mut all = self.all.lock();
         let before = match outcome {
             Some(ref outcome) => all.insert(vpc, outcome.clone()),
-            None => all.remove(&vpc),
+            None => {
+                self.wakes.lock().remove(&vpc);
+                all.remove(&vpc)
+            }
         };
         if before != outcome {
             self.changed.notify_one();
@@ -94,6 +122,8 @@ pub struct Order {
     pub namespaces: Namespaces,
     /// What ports are told.
     pub dhcp: dhcp::Network,
+    /// Who answers what ports ask of themselves.
+    pub metadata: metadata::Source,
     /// After which time everything is looked at anyway.
     pub resync: Duration,
     /// Where it tells what came of it.
@@ -127,12 +157,22 @@ pub fn start(
 
 async fn work(order: Order, mut wanted: watch::Receiver<Arc<Wanted>>) {
     let wake = Arc::new(Notify::new());
+    let wakes = &order.outcomes.wakes;
+    wakes.lock().insert(order.vpc, Arc::clone(&wake));
     let mut responders = Responders::new(order.dhcp.clone());
+    let mut listener = metadata::Listener::new(order.metadata.clone());
     let mut space = None;
     let mut pause = FIRST_PAUSE;
     loop {
         let now = Arc::clone(&wanted.borrow_and_update());
-        let pass = pass(&order, &mut space, &mut responders, &wake, &now);
+        let pass = pass(
+            &order,
+            &mut space,
+            &mut responders,
+            &mut listener,
+            &wake,
+            &now,
+        );
         let done = timeout(PASS, pass)
             .await
             .unwrap_or_else(|_| Err(Error::Late("a pass".to_owned())));
@@ -187,6 +227,7 @@ async fn pass(
     order: &Order,
     space: &mut Option<Space>,
     responders: &mut Responders,
+    listener: &mut metadata::Listener,
     wake: &Arc<Notify>,
     wanted: &Wanted,
 ) -> Result<Pass, Error> {
@@ -225,6 +266,14 @@ async fn pass(
         .collect();
     if let Err(error) = responders.update(&bridges, &leases) {
         problems.push(error.to_string());
+    }
+    // Only in the VPC's own namespace.
+    if actual.exists {
+        let ports = wanted.ports.iter();
+        let ports = ports.map(|(id, port)| (port.lease.address, *id));
+        if let Err(error) = listener.update(ports.collect()).await {
+            problems.push(error.to_string());
+        }
     }
     let pass = if problems.is_empty() {
         Pass::Done
@@ -281,16 +330,23 @@ fn outcome(vpc: VpcId, wanted: &Wanted, actual: &Actual, mut problems: Vec<Strin
                 problems.first().cloned().unwrap_or_default(),
             ),
         };
+        let is_missing = !actual.network.plugs.contains_key(&port.device);
         let outcome = PortOutcome {
             revision: port.revision,
             state,
             reason,
+            waits: state == PortState::Building && is_missing && missing.is_empty(),
         };
         (*id, outcome)
     });
+    let ports = ports.collect();
+    let (adopted, orphans) = orphans_of(vpc, wanted, actual)
+        .into_iter()
+        .partition(|orphan| wanted.adopted.contains(&orphan.port));
     Outcome {
-        ports: ports.collect(),
-        orphans: orphans_of(vpc, wanted, actual),
+        ports,
+        orphans,
+        adopted,
         problems,
     }
 }
@@ -311,12 +367,14 @@ fn failed(wanted: &Wanted, error: &Error) -> Outcome {
             revision: port.revision,
             state: PortState::Building,
             reason: error.to_string(),
+            waits: false,
         };
         (*id, outcome)
     });
     Outcome {
         ports: ports.collect(),
         orphans: Vec::new(),
+        adopted: Vec::new(),
         problems: vec![error.to_string()],
     }
 }

@@ -29,7 +29,7 @@ fn metadata() -> Metadata {
 
 /// Crates of the workspace that are not rows of the table, and why.
 const BESIDE_THE_TABLE: &[&str] = &[
-    // A tool to measure with; it uses the wire interface only.
+    // A tool to measure with; it uses the wire interface, the store's library for what services are compared with, and the kit.
     "photon-bench",
 ];
 

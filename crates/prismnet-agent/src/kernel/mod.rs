@@ -2,8 +2,12 @@
 
 use std::{io, time::Duration};
 
+pub mod announce;
+mod carrier;
 pub mod conntrack;
 pub mod detect;
+pub mod far;
+pub mod host;
 pub mod namespace;
 pub mod netlink;
 pub mod nft;
@@ -11,7 +15,9 @@ pub mod notice;
 pub mod read;
 pub mod settings;
 pub mod space;
+pub mod tap;
 
+pub use host::HostSpace;
 pub use namespace::Namespaces;
 pub use space::Space;
 

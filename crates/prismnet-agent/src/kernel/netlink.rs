@@ -5,14 +5,16 @@ use std::net::Ipv4Addr;
 use futures::{StreamExt as _, TryStreamExt as _};
 use prismnet_model::Block;
 use rtnetlink::{
-    AddressMessageBuilder, Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec,
-    LinkVxlan, RouteMessageBuilder,
+    AddressMessageBuilder, Handle, IpVersion, LinkBridge, LinkBridgePort, LinkMessageBuilder,
+    LinkUnspec, LinkVxlan, RouteMessageBuilder,
     packet_route::{
         AddressFamily,
         link::{InfoData, InfoVeth, LinkMessage},
         neighbour::{
             NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
         },
+        route::{RouteMessage, RouteProtocol},
+        rule::RuleMessage,
     },
 };
 use tokio::{task::JoinHandle, time::timeout};
@@ -204,6 +206,25 @@ impl Netlink {
         self.add(&format!("make {name}"), veth).await
     }
 
+    /// A veth with its other end of that name in the namespace `peer`. Both are down.
+    pub(crate) async fn add_pair(
+        &self,
+        name: &str,
+        mtu: u32,
+        far: &str,
+        peer: i32,
+    ) -> Result<(), Error> {
+        let there = LinkUnspec::new_with_name(far)
+            .mtu(mtu)
+            .setns_by_fd(peer)
+            .build();
+        let veth = rtnetlink::LinkVeth::new(name, far)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(there)))
+            .mtu(mtu)
+            .build();
+        self.add(&format!("make {name}"), veth).await
+    }
+
     /// What the bridge does at the device.
     pub(crate) async fn set_flags(&self, index: u32, flags: SeatFlags) -> Result<(), Error> {
         let port = LinkBridgePort::new(index)
@@ -338,6 +359,67 @@ impl Netlink {
         ))];
         let call = self.handle.neighbours().del(message).execute();
         unless_gone(within(format!("remove {address}"), call).await)
+    }
+
+    /// All IPv4 policy rules.
+    pub(crate) async fn rules(&self) -> Result<Vec<RuleMessage>, Error> {
+        let rules = self.handle.rule().get(IpVersion::V4).execute();
+        within("list rules", rules.try_collect()).await
+    }
+
+    /// Adds a policy rule; one that is there is an error.
+    pub(crate) async fn add_rule(&self, what: &str, rule: RuleMessage) -> Result<(), Error> {
+        let mut call = self.handle.rule().add();
+        *call.message_mut() = rule;
+        within(what, call.execute()).await
+    }
+
+    /// Removes a policy rule.
+    pub(crate) async fn remove_rule(&self, what: &str, rule: RuleMessage) -> Result<(), Error> {
+        unless_gone(within(what, self.handle.rule().del(rule).execute()).await)
+    }
+
+    /// Adds a route of any table, in place of the one to the same place.
+    pub(crate) async fn add_route(&self, what: &str, route: RouteMessage) -> Result<(), Error> {
+        within(what, self.handle.route().add(route).replace().execute()).await
+    }
+
+    /// Removes a route of any table.
+    pub(crate) async fn delete_route(&self, what: &str, route: RouteMessage) -> Result<(), Error> {
+        unless_gone(within(what, self.handle.route().del(route).execute()).await)
+    }
+
+    /// All addresses that are answered for.
+    pub(crate) async fn proxies(&self) -> Result<Vec<NeighbourMessage>, Error> {
+        let request = self.handle.neighbours().get().proxies();
+        let request = request.set_address_family(AddressFamily::Inet);
+        within("list proxies", request.execute().try_collect()).await
+    }
+
+    /// Who asks for the address on that device is answered. The number says whose entry it is.
+    pub(crate) async fn put_proxy(
+        &self,
+        device: u32,
+        address: Ipv4Addr,
+        protocol: u8,
+    ) -> Result<(), Error> {
+        let mut call = self.handle.neighbours().add(device, address.into());
+        let protocol = NeighbourAttribute::Protocol(RouteProtocol::from(protocol));
+        call.message_mut().attributes.push(protocol);
+        let call = call.flags(NeighbourFlags::Proxy).replace();
+        within(format!("answer for {address}"), call.execute()).await
+    }
+
+    /// Nobody is.
+    pub(crate) async fn remove_proxy(&self, device: u32, address: Ipv4Addr) -> Result<(), Error> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.ifindex = device;
+        message.header.flags = NeighbourFlags::Proxy;
+        let destination = NeighbourAddress::Inet(address);
+        message.attributes = vec![NeighbourAttribute::Destination(destination)];
+        let call = self.handle.neighbours().del(message).execute();
+        unless_gone(within(format!("answer no longer for {address}"), call).await)
     }
 
     /// Where a block goes.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
 use super::{CALL, Error};
-use crate::ruleset::{RuleChange, Ruleset, read, transaction};
+use crate::ruleset::{RuleChange, Ruleset, TABLE, read, transaction};
 
 /// Our rules.
 ///
@@ -16,6 +16,24 @@ pub async fn list() -> Result<Ruleset, Error> {
     let said = run(&["-j", "list", "ruleset"], None).await?;
     let listing: Value = serde_json::from_slice(&said)
         .map_err(|error| Error::Nft(format!("its list is no JSON: {error}")))?;
+    read(&listing).map_err(|error| Error::Nft(format!("its list: {error}")))
+}
+
+/// Our rules of the ip family, without a look at what else there is: a host's own rules may be many.
+///
+/// # Errors
+/// As [`list`].
+pub async fn list_ip() -> Result<Ruleset, Error> {
+    let rubbish = |error| Error::Nft(format!("its list is no JSON: {error}"));
+    let tables = run(&["-j", "list", "tables", "ip"], None).await?;
+    let tables: Value = serde_json::from_slice(&tables).map_err(rubbish)?;
+    let tables = tables["nftables"].as_array().into_iter().flatten();
+    let mut names = tables.filter_map(|entry| entry["table"]["name"].as_str());
+    if !names.any(|name| name == TABLE) {
+        return Ok(Ruleset::default());
+    }
+    let said = run(&["-j", "list", "table", "ip", TABLE], None).await?;
+    let listing: Value = serde_json::from_slice(&said).map_err(rubbish)?;
     read(&listing).map_err(|error| Error::Nft(format!("its list: {error}")))
 }
 

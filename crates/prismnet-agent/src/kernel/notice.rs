@@ -40,6 +40,7 @@ impl Notices {
             MulticastGroup::Link,
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv4Rule,
         ];
         let (connection, _handle, mut messages) =
             rtnetlink::new_multicast_connection(&groups).map_err(failed)?;

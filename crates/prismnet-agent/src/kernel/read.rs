@@ -20,21 +20,25 @@ use rtnetlink::packet_route::{
 use super::{Error, Namespaces, namespace::run_in, netlink::Netlink, nft, settings};
 use crate::{
     desired::Wanted,
-    network::{Actual, Bridge, Device, Ether, Inside, Network, Plug, Seat, SeatFlags, Tunnel},
+    network::{
+        Actual, Bridge, Device, Ether, Inside, Network, Plug, Seat, SeatFlags, Tunnel, Uplink,
+    },
 };
 
 /// What counts of a device.
 #[derive(Clone, Debug, Default)]
-struct Link {
-    index: u32,
-    name: String,
-    alias: String,
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) alias: String,
     kind: Option<InfoKind>,
     mac: Option<Ether>,
     mtu: u32,
-    up: bool,
-    carrier: bool,
-    master: Option<u32>,
+    pub(crate) up: bool,
+    pub(crate) carrier: bool,
+    pub(crate) master: Option<u32>,
+    /// The other end of a veth, by its number there.
+    peer: Option<u32>,
     flags: Option<SeatFlags>,
     vni: Option<u32>,
     local: Option<Ipv4Addr>,
@@ -53,6 +57,7 @@ pub async fn network(inner: &Netlink, host: &Netlink, wanted: &Wanted) -> Result
     };
     put_links(&mut actual, &links, wanted);
     let names: BTreeMap<u32, &str> = links.iter().map(|link| (link.index, &*link.name)).collect();
+    put_uplink(&mut actual, &links, host, wanted).await?;
     put_addresses(&mut actual.network, inner, &names).await?;
     put_entries(&mut actual.network, inner, &names).await?;
     put_routes(&mut actual.network, inner).await?;
@@ -197,7 +202,54 @@ fn put_plug(network: &mut Network, link: &Link, mut seat: Seat, wanted: &Wanted)
     true
 }
 
-async fn addresses<'a>(
+/// Whether they are the two ends of one veth.
+pub(crate) fn is_pair(one: Option<LinkMessage>, other: Option<LinkMessage>) -> bool {
+    match (one.as_ref().map(link), other.as_ref().map(link)) {
+        (Some(one), Some(other)) => are_ends(&one, &other),
+        _ => false,
+    }
+}
+
+fn are_ends(one: &Link, other: &Link) -> bool {
+    let is_veth = |link: &Link| link.kind == Some(InfoKind::Veth);
+    let lead = (one.peer, other.peer) == (Some(other.index), Some(one.index));
+    is_veth(one) && is_veth(other) && lead
+}
+
+/// The way out: the VPC's side, if its other end is what it should be.
+async fn put_uplink(
+    actual: &mut Actual,
+    links: &[Link],
+    host: &Netlink,
+    wanted: &Wanted,
+) -> Result<(), Error> {
+    let far = match &wanted.network.uplink {
+        Some(uplink) => host.link(&uplink.host).await?.as_ref().map(link),
+        None => None,
+    };
+    let is_another = |far: &&Link| {
+        let ours = wanted.network.uplink.as_ref().map(|uplink| &uplink.alias);
+        !far.alias.is_empty() && Some(&far.alias) != ours
+    };
+    if let Some(far) = far.as_ref().filter(is_another) {
+        actual.foreign.insert(far.name.clone());
+    }
+    let Some(near) = links.iter().find(|link| link.name == device::UPLINK_INSIDE) else {
+        return Ok(());
+    };
+    let far = far.filter(|far| are_ends(far, near)).unwrap_or_default();
+    actual.network.uplink = Some(Uplink {
+        host: far.name,
+        alias: far.alias,
+        // Both sides have the same; one that differs is set.
+        mtu: if near.mtu == far.mtu { near.mtu } else { 0 },
+        addresses: BTreeSet::new(),
+        up: near.up,
+    });
+    Ok(())
+}
+
+pub(crate) async fn addresses<'a>(
     netlink: &Netlink,
     names: &BTreeMap<u32, &'a str>,
 ) -> Result<Vec<(&'a str, Ipv4Addr, u8)>, Error> {
@@ -227,6 +279,11 @@ async fn put_addresses(
     for (name, address, length) in addresses(netlink, names).await? {
         if let Some(bridge) = network.bridges.get_mut(name) {
             bridge.addresses.insert((address, length));
+        }
+        if name == device::UPLINK_INSIDE
+            && let Some(uplink) = &mut network.uplink
+        {
+            uplink.addresses.insert((address, length));
         }
     }
     Ok(())
@@ -286,7 +343,7 @@ fn mac_of(entry: &NeighbourMessage) -> Option<Ether> {
         })
 }
 
-fn address_of(entry: &NeighbourMessage) -> Option<Ipv4Addr> {
+pub(crate) fn address_of(entry: &NeighbourMessage) -> Option<Ipv4Addr> {
     entry
         .attributes
         .iter()
@@ -307,6 +364,15 @@ async fn put_routes(network: &mut Network, netlink: &Netlink) -> Result<(), Erro
         .routes
         .extend(routes.iter().filter_map(|found| route(found, true)));
     Ok(())
+}
+
+/// All routes of the main table over a hop.
+pub(crate) async fn all_routes(netlink: &Netlink) -> Result<Vec<(Block, Ipv4Addr)>, Error> {
+    let routes = netlink.routes().await?;
+    Ok(routes
+        .iter()
+        .filter_map(|found| route(found, false))
+        .collect())
 }
 
 /// A route of the main table over a hop. Ours say that they are static.
@@ -332,7 +398,7 @@ fn route(found: &RouteMessage, only_ours: bool) -> Option<(Block, Ipv4Addr)> {
     Some((block, hop?))
 }
 
-fn link(message: &LinkMessage) -> Link {
+pub(crate) fn link(message: &LinkMessage) -> Link {
     let mut found = Link {
         index: message.header.index,
         up: message.header.flags.contains(LinkFlags::Up),
@@ -347,6 +413,7 @@ fn link(message: &LinkMessage) -> Link {
             }
             LinkAttribute::Mtu(mtu) => found.mtu = *mtu,
             LinkAttribute::Carrier(carrier) => found.carrier = *carrier == 1,
+            LinkAttribute::Link(index) => found.peer = Some(*index),
             LinkAttribute::Controller(index) => found.master = Some(*index),
             LinkAttribute::LinkInfo(infos) => {
                 infos.iter().for_each(|info| take_info(&mut found, info))

@@ -9,11 +9,17 @@ const ROOT: &str = "/proc/sys/net";
 /// What those settings are; what is not there is left out.
 #[must_use]
 pub fn read(names: impl IntoIterator<Item = &'static str>) -> BTreeMap<&'static str, String> {
-    let value = |name| fs::read_to_string(Path::new(ROOT).join(name)).ok();
     names
         .into_iter()
-        .filter_map(|name| Some((name, value(name)?.trim().to_owned())))
+        .filter_map(|name| Some((name, get(name)?)))
         .collect()
+}
+
+/// What one is, if it is there.
+#[must_use]
+pub fn get(name: &str) -> Option<String> {
+    let value = fs::read_to_string(Path::new(ROOT).join(name)).ok()?;
+    Some(value.trim().to_owned())
 }
 
 /// Sets one.

@@ -7,7 +7,7 @@ use rtnetlink::LinkUnspec;
 use tokio::sync::Notify;
 
 use super::{
-    Error, Namespaces, conntrack,
+    Error, Namespaces, carrier, conntrack,
     namespace::{Identity, on_thread, run_in},
     netlink::Netlink,
     nft,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     desired::Wanted,
-    network::{Actual, Bridge, Inside, Plug, Seat, Tunnel},
+    network::{Actual, Bridge, Inside, Plug, Seat, Tunnel, Uplink},
     plan::Step,
 };
 
@@ -147,7 +147,7 @@ impl Space {
             Step::RemoveNamespace => self.namespaces.remove(&self.name),
             Step::Set(name, value) => settings::set(name, value),
             Step::Change(changes) => nft::change(changes).await,
-            Step::Forget(addresses) => conntrack::forget(addresses),
+            Step::Forget(addresses, allowed) => conntrack::forget(addresses, allowed),
             Step::PutBridge(name, bridge) => self.put_bridge(name, bridge).await,
             Step::PutTunnel(name, tunnel) => self.put_tunnel(name, tunnel).await,
             Step::MoveIn(name) => self.move_in(name).await,
@@ -161,6 +161,8 @@ impl Space {
                 self.inner()?.remove(name).await?;
                 self.namespaces.remove(&device::port_namespace(*port))
             }
+            Step::PutUplink(uplink) => self.put_uplink(uplink).await,
+            Step::RemoveUplink => self.inner()?.remove(device::UPLINK_INSIDE).await,
             Step::RemoveTunnel(name) | Step::RemoveBridge(name) => self.inner()?.remove(name).await,
             entry => self.act_on_entry(entry).await,
         }
@@ -252,7 +254,45 @@ impl Space {
 
     async fn put_plug(&self, name: &str, plug: &Plug) -> Result<(), Error> {
         self.attach(name, &plug.port.to_string(), plug.mtu, &plug.seat)
-            .await
+            .await?;
+        // Nothing leads to a service's port before it can answer.
+        carrier::wait(&self.namespaces, &device::port_namespace(plug.port), "eth0")
+    }
+
+    /// The host's side gets its name and alias only: the rest of it is the host's (`host::plan`), which brings it up when its
+    /// rules stand.
+    async fn put_uplink(&self, uplink: &Uplink) -> Result<(), Error> {
+        const INSIDE: &str = device::UPLINK_INSIDE;
+        let inner = self.inner()?;
+        if !read::is_pair(
+            self.host.link(&uplink.host).await?,
+            inner.link(INSIDE).await?,
+        ) {
+            // Half of a veth is of no use. One with another's name was found foreign, and is not touched.
+            inner.remove(INSIDE).await?;
+            self.host.remove(&uplink.host).await?;
+            let into = self.namespaces.open(&self.name)?;
+            self.host
+                .add_pair(&uplink.host, uplink.mtu, INSIDE, into.as_raw_fd())
+                .await?;
+        }
+        let far = LinkUnspec::new_with_index(self.host.index(&uplink.host).await?)
+            .alias(&*uplink.alias)
+            .mtu(uplink.mtu)
+            .build();
+        self.host.set(&format!("set {}", uplink.host), far).await?;
+        let index = inner.index(INSIDE).await?;
+        let near = LinkUnspec::new_with_index(index).mtu(uplink.mtu).up();
+        inner.set(&format!("set {INSIDE}"), near.build()).await?;
+        for (address, length) in read::addresses_of(inner, index).await? {
+            if !uplink.addresses.contains(&(address, length)) {
+                inner.remove_address(index, address, length).await?;
+            }
+        }
+        for (address, length) in &uplink.addresses {
+            inner.put_address(index, *address, *length).await?;
+        }
+        Ok(())
     }
 
     /// Up comes last: what a bridge does at the device is set by then.

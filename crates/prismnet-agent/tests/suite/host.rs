@@ -25,14 +25,14 @@ use crate::{
 };
 
 /// A VPC with a subnet, and a group that lets its members reach each other.
-struct Tenant {
-    vpc: Vpc,
-    subnet: Subnet,
-    group: SecurityGroup,
+pub(crate) struct Tenant {
+    pub(crate) vpc: Vpc,
+    pub(crate) subnet: Subnet,
+    pub(crate) group: SecurityGroup,
 }
 
 impl Tenant {
-    fn new(vni: u32) -> Self {
+    pub(crate) fn new(vni: u32) -> Self {
         let vpc = samples::vpc("10.0.0.0/16");
         Self {
             subnet: samples::subnet(&vpc, "10.0.1.0/24", vni),
@@ -41,7 +41,7 @@ impl Tenant {
         }
     }
 
-    async fn put(lab: &Lab, vni: u32) -> Self {
+    pub(crate) async fn put(lab: &Lab, vni: u32) -> Self {
         let tenant = Self::new(vni);
         lab.put_vpc(&tenant.vpc, &[&tenant.subnet]).await;
         lab.put_group(&tenant.group, samples::default_rules(tenant.group.id))
@@ -50,13 +50,13 @@ impl Tenant {
     }
 
     /// A service's port in the group.
-    async fn port(&self, lab: &Lab, address: &str) -> Port {
+    pub(crate) async fn port(&self, lab: &Lab, address: &str) -> Port {
         let port = samples::port(&self.subnet, address, PortKind::Service, &[self.group.id]);
         lab.put_port(&port).await;
         port
     }
 
-    fn namespace(&self) -> String {
+    pub(crate) fn namespace(&self) -> String {
         device::namespace(self.vpc.id)
     }
 
@@ -523,6 +523,15 @@ async fn groups_allow_and_what_they_allow_no_longer_ends() {
     near.write_all(b"1").unwrap();
     far.read_exact(&mut [0]).unwrap();
 
+    // Another rule goes: what lives by this one goes on, also from the end that nothing would let begin.
+    lab.remove::<prismnet_model::Rule>(&rule.key()).await;
+    host.until_silent(a.id, b.ip_address).await;
+    near.set_read_timeout(Some(SOON)).unwrap();
+    far.write_all(b"still here").unwrap();
+    near.read_exact(&mut [0; 10]).unwrap();
+    lab.put_rule(&rule).await;
+    host.until_pings(a.id, b.ip_address).await;
+
     // The rule goes, and with it the connection that lived by it.
     lab.remove::<prismnet_model::Rule>(&tcp.key()).await;
     eventually("the port is shut", SOON, || async { connect(8005).err() })
@@ -624,6 +633,10 @@ async fn a_client_is_given_its_address() {
     );
     let routes = vec![
         ("172.16.0.0/12".parse().unwrap(), tenant.subnet.gateway_ip),
+        (
+            "169.254.169.254/32".parse().unwrap(),
+            tenant.subnet.gateway_ip,
+        ),
         ("0.0.0.0/0".parse().unwrap(), tenant.subnet.gateway_ip),
     ];
     assert_eq!(
@@ -701,14 +714,7 @@ async fn hosts_reach_each_other_and_a_port_moves() {
     else {
         return;
     };
-    for node in 0..2 {
-        let (name, vtep) = (
-            lab.hosts[node].name.clone(),
-            lab.net.address(node).to_string(),
-        );
-        let record = samples::host(&name, &vtep);
-        lab.put(&record.key(), record.clone()).await;
-    }
+    lab.put_hosts().await;
     let tenant = Tenant::put(&lab, 5001).await;
     let other = Tenant::put(&lab, 5002).await;
     let a = tenant.port(&lab, "10.0.1.2").await;

@@ -42,6 +42,9 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// How long nothing must come before it counts as never.
 const SILENCE: Duration = Duration::from_millis(300);
 
+/// The program. Only cargo's tests of this crate know where it is.
+const AGENT: Option<&str> = option_env!("CARGO_BIN_EXE_prismnet-agent");
+
 pub(crate) struct Lab {
     pub(crate) store: Store,
     pub(crate) chainfire: InProcessChainfire,
@@ -62,7 +65,12 @@ pub(crate) struct Host {
 impl Lab {
     /// With that many hosts, or `None` after saying that it is skipped.
     pub(crate) async fn or_skip(test: &str, hosts: usize) -> Option<Self> {
-        let net = NetLab::or_skip(test, hosts).unwrap()?;
+        Self::or_skip_beside(test, hosts, 0).await
+    }
+
+    /// The same with nodes behind them that have no agent.
+    pub(crate) async fn or_skip_beside(test: &str, hosts: usize, others: usize) -> Option<Self> {
+        let net = NetLab::or_skip(test, hosts + others).unwrap()?;
         let chainfire = Box::pin(in_process_chainfire()).await.unwrap();
         let store = Store::connect(Options::new([chainfire.endpoint()]))
             .await
@@ -79,6 +87,7 @@ impl Lab {
                 let mut config = Config::new(samples::name(&name));
                 config.state_directory = directory.path().join(&name).join("state");
                 config.namespace_directory = directory.path().join(&name).join("netns");
+                config.socket = directory.path().join(&name).join("agent.sock");
                 config.store.endpoints = vec![endpoint.clone()];
                 config.tunnel.address = Some(net.address(node));
                 // Whatever happens sooner happens because somebody told.
@@ -134,6 +143,15 @@ impl Lab {
         self.put(&group.key(), group).await;
         for rule in rules {
             self.put_rule(&rule).await;
+        }
+    }
+
+    /// Where each host is, as the control plane says it.
+    pub(crate) async fn put_hosts(&self) {
+        for (node, host) in self.hosts.iter().enumerate() {
+            let vtep = self.net.address(node).to_string();
+            let record = samples::host(&host.name, &vtep);
+            self.put(&record.key(), record.clone()).await;
         }
     }
 
@@ -224,11 +242,13 @@ impl Lab {
         let (file, log) = (directory.join("agent.toml"), directory.join("agent.log"));
         let config = &self.hosts[host].config;
         let text = format!(
-            "host = \"{}\"\nstate_directory = {:?}\nnamespace_directory = {:?}\nresync_seconds = 1\n\
+            "host = \"{}\"\nstate_directory = {:?}\nnamespace_directory = {:?}\nsocket = {:?}\n\
+             resync_seconds = 1\n\
              [store]\nendpoints = [\"{endpoint}\"]\n[tunnel]\naddress = \"{}\"\n",
             config.host,
             config.state_directory,
             config.namespace_directory,
+            config.socket,
             self.net.address(host),
         );
         fs::write(&file, text).unwrap();
@@ -236,7 +256,7 @@ impl Lab {
             words: vec![
                 "nsenter".to_owned(),
                 format!("--net=/run/netns/{}", self.net.namespace(host)),
-                env!("CARGO_BIN_EXE_prismnet-agent").to_owned(),
+                AGENT.unwrap().to_owned(),
                 "--config".to_owned(),
                 file.display().to_string(),
             ],
@@ -351,6 +371,13 @@ impl Host {
         tokio::task::spawn_blocking(|| std::thread::spawn(look).join().unwrap())
             .await
             .unwrap()
+    }
+
+    /// Stops it, changes its configuration, and starts it again.
+    pub(crate) fn configure(&mut self, change: impl FnOnce(&mut Config)) {
+        self.stop();
+        change(&mut self.config);
+        self.start();
     }
 
     /// Something in the namespace of a port, on a thread of its own.

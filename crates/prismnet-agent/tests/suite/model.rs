@@ -3,7 +3,8 @@
 use prismnet_agent::{
     network::{Actual, Network},
     plan::Step,
-    ruleset::{Chain, RuleChange, Ruleset, Set},
+    ruleset::{Chain, RuleChange, Ruleset, Set, Target},
+    transfer::Transfer,
 };
 
 /// Does a step, and complains of what the kernel would refuse.
@@ -39,7 +40,7 @@ pub(crate) fn apply(actual: &mut Actual, step: &Step) {
             network.tunnels.insert(name, tunnel);
         }
         Step::Change(changes) => change(&mut network.rules, &changes),
-        Step::Forget(_) => {}
+        Step::Forget(..) => {}
         Step::MoveIn(name) => {
             assert!(actual.outside.remove(&name), "{name} is not there");
         }
@@ -72,7 +73,21 @@ pub(crate) fn apply(actual: &mut Actual, step: &Step) {
             );
             network.neighbours.insert((bridge, address), mac);
         }
-        Step::PutRoute(block, hop) => drop(network.routes.insert(block, hop)),
+        Step::PutUplink(uplink) => network.uplink = Some(uplink),
+        Step::RemoveUplink => {
+            network.uplink = None;
+            network
+                .routes
+                .retain(|_, hop| Transfer::of_host(*hop).is_none());
+        }
+        Step::PutRoute(block, hop) => {
+            let is_out = Transfer::of_host(hop).is_some();
+            assert!(
+                !is_out || network.uplink.is_some(),
+                "a way that is not there"
+            );
+            network.routes.insert(block, hop);
+        }
         Step::RemoveRoute(block, _) => drop(network.routes.remove(&block)),
         Step::RemoveNeighbour(bridge, address) => {
             network.neighbours.remove(&(bridge, address));
@@ -120,13 +135,13 @@ pub(crate) fn remove_bridge(network: &mut Network, name: &str) {
     }
 }
 
-fn change(rules: &mut Ruleset, changes: &[RuleChange]) {
+pub(crate) fn change(rules: &mut Ruleset, changes: &[RuleChange]) {
     for change in changes {
         match change.clone() {
             RuleChange::Table(_) => {}
             RuleChange::AddSet(named, kind) => {
                 let set = Set {
-                    is_map: kind == prismnet_agent::ruleset::SetKind::AddressVerdict,
+                    is_map: kind.is_map(),
                     kind: None,
                     elements: Default::default(),
                 };
@@ -151,7 +166,7 @@ fn change(rules: &mut Ruleset, changes: &[RuleChange]) {
             }
             RuleChange::AddElements(named, elements) => {
                 for (key, to) in elements {
-                    if let Some(to) = &to {
+                    if let Some(to) = to.as_ref().and_then(Target::chain) {
                         assert!(
                             rules.chains.contains_key(&(named.0, to.clone())),
                             "{named:?} -> {to}"
@@ -184,9 +199,18 @@ fn change(rules: &mut Ruleset, changes: &[RuleChange]) {
                 }
                 let maps = rules.sets.iter().filter(|(other, _)| other.0 == named.0);
                 for (other, set) in maps {
-                    let uses = set.elements.values().flatten().any(|to| *to == named.1);
+                    let uses = set
+                        .elements
+                        .values()
+                        .flatten()
+                        .filter_map(Target::chain)
+                        .any(|to| *to == named.1);
                     assert!(!uses, "{other:?} still leads to {named:?}");
                 }
+            }
+            RuleChange::RemoveTable(family) => {
+                rules.sets.retain(|(one, _), _| *one != family);
+                rules.chains.retain(|(one, _), _| *one != family);
             }
             RuleChange::RemoveSet(named, _) => {
                 rules.sets.remove(&named).expect("no such set");

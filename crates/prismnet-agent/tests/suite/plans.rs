@@ -1,5 +1,7 @@
 //! Plans, done to a kernel that only remembers.
 
+use std::collections::BTreeMap;
+
 use photon_testkit::Seed;
 use prismnet_agent::{
     desired::{Here, Wanted, desired},
@@ -8,6 +10,8 @@ use prismnet_agent::{
     records::{Known, Records},
     rules,
     ruleset::{Family, RuleChange},
+    transfer::Transfers,
+    way_out,
 };
 use prismnet_model::{
     Direction, Gone, Port, PortKind, Protocol, Remote, Rule, SecurityGroup, Services, Subnet, Vpc,
@@ -48,6 +52,7 @@ fn removes(step: &Step) -> bool {
             | Step::RemoveAddress(..)
             | Step::RemoveTunnel(..)
             | Step::RemoveBridge(..)
+            | Step::RemoveUplink
             | Step::RemoveNamespace
     )
 }
@@ -58,7 +63,7 @@ fn adds(step: &Step) -> bool {
             .iter()
             .any(|change| matches!(change, RuleChange::Table(_))),
         // Belongs to the change before it.
-        Step::Forget(_) => false,
+        Step::Forget(..) => false,
         other => !removes(other),
     }
 }
@@ -191,7 +196,9 @@ impl World {
     }
 
     fn wanted(&self, here: &Here) -> Wanted {
-        desired(&self.records, here)
+        let mut transfers = Transfers::default();
+        transfers.give(&way_out::wanted(&self.records, here), &BTreeMap::new());
+        desired(&self.records, here, &transfers)
             .remove(&self.vpc.id)
             .unwrap_or_default()
     }
@@ -225,6 +232,39 @@ fn a_port_here_makes_its_vpc_and_the_last_one_ends_it() {
         plan(&world.wanted(&here), &actual).is_empty(),
         "what is not here is not missed"
     );
+}
+
+#[test]
+fn what_leads_to_a_port_elsewhere_goes_by_an_order_only() {
+    let here = samples::here();
+    let mut world = World::new();
+    world.put_port(0, PortKind::Service, Some("here"), &[0]);
+    let lost = world.put_port(0, PortKind::Service, Some("there"), &[0]);
+    let mut actual = Actual::default();
+    settle(&world.wanted(&here), &mut actual);
+    let before = actual.clone();
+    let known = (Family::Ip, rules::KNOWN.to_owned());
+    let is_known = |actual: &Actual| {
+        let elements = &actual.network.rules.sets[&known].elements;
+        elements.contains_key(&vec![lost.ip_address.to_string()])
+    };
+    assert!(is_known(&before));
+
+    // A store that went back does not know it: it runs on, and is reached.
+    world.records.remove(&format!("port/{}", lost.key()));
+    let steps = settle(&world.wanted(&here), &mut actual);
+    assert_eq!(actual.network.remotes, before.network.remotes, "{steps:#?}");
+    assert_eq!(actual.network.forwarding, before.network.forwarding);
+    assert_eq!(actual.network.neighbours, before.network.neighbours);
+    assert!(is_known(&actual));
+
+    // Deleted, it is not.
+    samples::put_port(&mut world.records, &lost);
+    world.delete_port(1);
+    let wanted = world.wanted(&here);
+    settle(&wanted, &mut actual);
+    check_reached(&wanted, &actual);
+    assert!(actual.network.remotes.is_empty() && !is_known(&actual));
 }
 
 #[test]
@@ -309,7 +349,7 @@ fn only_who_loses_something_is_forgotten() {
     settle(&world.wanted(&here), &mut actual);
     let forgotten = |steps: &[Step]| -> Vec<_> {
         let each = steps.iter().filter_map(|step| match step {
-            Step::Forget(addresses) => Some(addresses.iter().copied().collect::<Vec<_>>()),
+            Step::Forget(addresses, _) => Some(addresses.iter().copied().collect::<Vec<_>>()),
             _ => None,
         });
         each.flatten().collect()
@@ -409,7 +449,7 @@ fn mutate(world: &mut World, rng: &mut StdRng) {
         Some("unheard-of"),
         None,
     ];
-    match rng.random_range(0..10) {
+    match rng.random_range(0..12) {
         0..4 if world.next < 250 => {
             let kind = *kinds.choose(rng).unwrap();
             let host = if kind == PortKind::Vip {
@@ -456,6 +496,19 @@ fn mutate(world: &mut World, rng: &mut StdRng) {
                 world.records.remove(&key);
             }
         }
+        10 => {
+            world.vpc.internet_access = rng.random();
+            world.records.put(Known::Vpc(Box::new(world.vpc.clone())));
+        }
+        11 => {
+            let network = samples::external_network("198.51.100.0/24", &[("here", "eth1")]);
+            world.records.floating_ips.clear();
+            if let Some(port) = world.ports.choose(rng) {
+                let floating = samples::floating_ip(&network, "198.51.100.7", port);
+                world.records.put(Known::FloatingIp(Box::new(floating)));
+            }
+            world.records.put(Known::ExternalNetwork(Box::new(network)));
+        }
         _ => {}
     }
 }
@@ -463,7 +516,7 @@ fn mutate(world: &mut World, rng: &mut StdRng) {
 /// Something happens to the kernel.
 fn disturb(actual: &mut Actual, rng: &mut StdRng) {
     let network = &mut actual.network;
-    match rng.random_range(0..8) {
+    match rng.random_range(0..9) {
         0 => {
             let names: Vec<_> = network.bridges.keys().cloned().collect();
             if let Some(name) = names.choose(rng) {
@@ -488,6 +541,10 @@ fn disturb(actual: &mut Actual, rng: &mut StdRng) {
             }
         }
         6 => network.settings.clear(),
+        7 => {
+            network.uplink = None;
+            network.routes.clear();
+        }
         _ => {}
     }
 }

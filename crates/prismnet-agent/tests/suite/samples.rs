@@ -10,8 +10,9 @@ use prismnet_agent::{
     records::{Known, Records},
 };
 use prismnet_model::{
-    Direction, GroupId, Host, Mac, Port, PortId, PortKind, Protocol, Remote, Route, RouteId, Rule,
-    RuleId, SecurityGroup, Services, Subnet, SubnetId, Vni, Vpc, VpcId,
+    AddressRange, Direction, ExternalNetwork, ExternalNetworkId, FloatingIp, FloatingIpId, GroupId,
+    Host, Mac, Port, PortId, PortKind, Protocol, Remote, Route, RouteId, Rule, RuleId,
+    SecurityGroup, Services, Subnet, SubnetId, Vni, Vpc, VpcId,
 };
 
 pub(crate) const MODE: Mode = Mode {
@@ -147,6 +148,43 @@ pub(crate) fn host(host: &str, vtep: &str) -> Host {
         host: name(host),
         vtep: vtep.parse().unwrap(),
         mtu: 1450,
+    }
+}
+
+/// With addresses from `.2` of its block up, and the first one as its gateway.
+pub(crate) fn external_network(block: &str, uplinks: &[(&str, &str)]) -> ExternalNetwork {
+    let cidr_block: prismnet_model::Block = block.parse().unwrap();
+    let at = |offset| Ipv4Addr::from_bits(cidr_block.network().to_bits() + offset);
+    ExternalNetwork {
+        id: ExternalNetworkId::generate(),
+        name: "outside".to_owned(),
+        cidr_block,
+        gateway_ip: Some(at(1)),
+        pool: vec![AddressRange {
+            first: at(2),
+            last: at(100),
+        }],
+        uplinks: uplinks
+            .iter()
+            .map(|(host, uplink)| (name(host), (*uplink).to_owned().try_into().unwrap()))
+            .collect(),
+        description: String::new(),
+        created_at: Timestamp::UNIX_EPOCH,
+        updated_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+pub(crate) fn floating_ip(network: &ExternalNetwork, address: &str, port: &Port) -> FloatingIp {
+    FloatingIp {
+        id: FloatingIpId::generate(),
+        org: port.org.clone(),
+        project: port.project.clone(),
+        external_network: network.id,
+        address: address.parse().unwrap(),
+        port: Some(port.id),
+        description: String::new(),
+        created_at: Timestamp::UNIX_EPOCH,
+        updated_at: Timestamp::UNIX_EPOCH,
     }
 }
 

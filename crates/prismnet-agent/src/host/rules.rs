@@ -1,0 +1,154 @@
+//! The rules of the host's namespace: `table ip photon`.
+//!
+//! A VPC reaches nothing of the host, no other VPC but by its floating IPs, and no host's tunnel address. What another table of
+//! the host drops stays dropped.
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use prismnet_model::Block;
+use serde_json::{Value, json};
+
+use super::network::HostWanted;
+use crate::{
+    network::Device,
+    rules::{in_set, put_chain, put_element, put_set},
+    ruleset::{Family, Hook, Rule, Ruleset, SetKind, say},
+    transfer::BLOCK,
+};
+
+/// Floating IPs here.
+pub const FLOATING: &str = "floating";
+/// Tunnel addresses of hosts.
+pub const VTEPS: &str = "vteps";
+/// Devices that forward because we said so: those alone are switched off again.
+pub const FORWARDERS: &str = "forwarders";
+
+/// The host's sides of ways out.
+const WAYS: &str = "pnu*";
+
+/// All of them, with these devices as [`FORWARDERS`].
+#[must_use]
+pub fn of(wanted: &HostWanted, forwarders: &BTreeSet<Device>) -> Ruleset {
+    let mut rules = Ruleset::default();
+    let sets = [
+        (FLOATING, SetKind::Address),
+        (VTEPS, SetKind::Address),
+        (FORWARDERS, SetKind::Device),
+    ];
+    for (name, kind) in sets {
+        put_set(&mut rules, Family::Ip, name, kind);
+    }
+    let mut put = |set: &str, element: String| {
+        put_element(&mut rules, Family::Ip, set, vec![element], None);
+    };
+    let floating = wanted.floating.keys().chain(&wanted.kept);
+    floating.for_each(|address| put(FLOATING, address.to_string()));
+    wanted
+        .vteps
+        .iter()
+        .for_each(|address| put(VTEPS, address.to_string()));
+    forwarders
+        .iter()
+        .for_each(|device| put(FORWARDERS, device.clone()));
+    let mut put = |name, hook, said| put_chain(&mut rules, Family::Ip, name, hook, said);
+    put("to-host", Some(Hook::open("filter", "input", 0)), to_host());
+    put(
+        "through",
+        Some(Hook::open("filter", "forward", 0)),
+        through(&wanted.deny),
+    );
+    put(
+        "leaving",
+        Some(Hook::open("nat", "postrouting", 100)),
+        leaving(),
+    );
+    rules
+}
+
+fn comes_in() -> Value {
+    say::is(say::device_in(), WAYS)
+}
+
+fn goes_out() -> Value {
+    say::is(say::device_out(), WAYS)
+}
+
+fn transfers() -> Value {
+    prefix(BLOCK)
+}
+
+fn prefix((network, length): (Ipv4Addr, u8)) -> Value {
+    json!({"prefix": {"addr": network.to_string(), "len": length}})
+}
+
+fn source() -> Value {
+    say::field("ip", "saddr")
+}
+
+fn destination() -> Value {
+    say::field("ip", "daddr")
+}
+
+fn to_host() -> Vec<Rule> {
+    vec![
+        Rule::new(vec![comes_in(), say::is_established(), say::accept()]),
+        Rule::new(vec![comes_in(), say::drop()]),
+    ]
+}
+
+fn through(deny: &[Block]) -> Vec<Rule> {
+    let mut rules = vec![
+        Rule::new(vec![comes_in(), say::is_established(), say::accept()]),
+        // What a VPC did not translate is no business of anybody outside.
+        Rule::new(vec![
+            comes_in(),
+            say::is_not(source(), transfers()),
+            say::is_not(source(), in_set(FLOATING)),
+            say::drop(),
+        ]),
+        Rule::new(vec![
+            comes_in(),
+            say::is(destination(), in_set(FLOATING)),
+            say::accept(),
+        ]),
+        Rule::new(vec![comes_in(), goes_out(), say::drop()]),
+        // Link-local: other VPCs' transfer addresses, and what a provider of the host itself tells it there.
+        Rule::new(vec![
+            comes_in(),
+            say::is(destination(), prefix((Ipv4Addr::new(169, 254, 0, 0), 16))),
+            say::drop(),
+        ]),
+        Rule::new(vec![
+            comes_in(),
+            say::is(destination(), in_set(VTEPS)),
+            say::drop(),
+        ]),
+    ];
+    for block in deny {
+        let denied = say::is(destination(), say::block(*block));
+        rules.push(Rule::new(vec![comes_in(), denied, say::drop()]));
+    }
+    rules.extend([
+        Rule::new(vec![goes_out(), say::is_established(), say::accept()]),
+        Rule::new(vec![
+            goes_out(),
+            say::is(destination(), in_set(FLOATING)),
+            say::accept(),
+        ]),
+        Rule::new(vec![goes_out(), say::drop()]),
+        // For us a device forwards answers and floating IPs only: the host does not become a router.
+        Rule::new(vec![
+            say::is(say::device_in(), in_set(FORWARDERS)),
+            say::drop(),
+        ]),
+    ]);
+    rules
+}
+
+fn leaving() -> Vec<Rule> {
+    vec![Rule::new(vec![
+        say::is(source(), transfers()),
+        say::is_not(say::device_out(), WAYS),
+        say::masquerade(),
+    ])]
+}
