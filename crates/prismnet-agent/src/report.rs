@@ -2,11 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
     sync::Arc,
     time::Duration,
 };
 
 use jiff::Timestamp;
+use nix::ifaddrs::getifaddrs;
 use photon_store::{Collection, Error, Expected, PageRequest, Record, Store, Stored};
 use prismnet_model::{Alive, ObservedAgent, ObservedPort, PortId, observed};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +36,15 @@ pub struct Reporter {
     store: Store,
     here: Here,
     outcomes: Arc<Outcomes>,
+}
+
+/// The host's addresses, but for those that mean the same everywhere or are between it and a VPC.
+fn own_addresses() -> BTreeSet<Ipv4Addr> {
+    let devices = getifaddrs().into_iter().flatten();
+    let addresses = devices.filter_map(|device| Some(device.address?.as_sockaddr_in()?.ip()));
+    addresses
+        .filter(|address| !address.is_loopback() && !address.is_link_local())
+        .collect()
 }
 
 /// What was told, as the store has it.
@@ -134,6 +145,7 @@ impl Reporter {
         let agent = ObservedAgent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             vtep: self.here.vtep,
+            addresses: own_addresses(),
             mtu: self.here.mtu,
             mode: self.here.mode.to_string(),
             problems: problems.into_iter().take(MOST_PROBLEMS).cloned().collect(),

@@ -83,6 +83,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     });
     let here = here.await??;
     Namespaces::new(&config.namespace_directory).prepare()?;
+    make_room();
     tracing::info!(host = %here.host, mode = %here.mode, vtep = ?here.vtep, "prismnet-agent starts");
     let (ended, mut ends) = mpsc::unbounded_channel();
     let metadata = metadata::Source::read(&config.state_directory)
@@ -107,6 +108,18 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     beside.wait().await;
     tracing::info!("prismnet-agent stopped; everything stays as it is");
     followed
+}
+
+/// The kernel has one table of neighbours for all namespaces, of a thousand: too few for ports, and soon filled by somebody who
+/// sends to addresses that nobody has.
+fn make_room() {
+    for (limit, entries) in [
+        ("gc_thresh3", 65_536),
+        ("gc_thresh2", 32_768),
+        ("gc_thresh1", 8_192),
+    ] {
+        kernel::settings::raise(&format!("ipv4/neigh/default/{limit}"), entries);
+    }
 }
 
 /// What goes on whether the store is there or not: the local socket, and what was plugged by it.

@@ -1,6 +1,6 @@
 //! What an agent reports, each below its own host's prefix.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use jiff::Timestamp;
 use photon_core::Name;
@@ -50,6 +50,9 @@ pub struct ObservedAgent {
     /// The host's tunnel address, if it has one.
     #[serde(default)]
     pub vtep: Option<Ipv4Addr>,
+    /// The host's own addresses, on any of its devices: none of them is anybody else's.
+    #[serde(default)]
+    pub addresses: BTreeSet<Ipv4Addr>,
     /// The bytes of a packet inside a tunnel.
     pub mtu: u32,
     /// How security groups are enforced: `bridge-ct` or `ip-forward`.

@@ -22,6 +22,14 @@ pub fn get(name: &str) -> Option<String> {
     Some(value.trim().to_owned())
 }
 
+/// Makes one at least so much, where it is a number and this is its namespace's to set.
+pub fn raise(name: &str, least: u32) {
+    let is_less = get(name).is_some_and(|now| now.parse::<u32>().is_ok_and(|now| now < least));
+    if is_less && let Err(error) = set(name, &least.to_string()) {
+        tracing::warn!(%error, "a limit of the kernel stays as low as it is");
+    }
+}
+
 /// Sets one.
 ///
 /// # Errors

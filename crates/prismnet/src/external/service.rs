@@ -112,11 +112,15 @@ fn check_place(layout: &ExternalLayout, block: Block) -> Result<(), Error> {
     Ok(())
 }
 
-/// By what hosts are reached by each other, is not given out. (A host that comes later with an address of a pool is not told to
+/// What hosts have, or are reached by by each other, is not given out. (A host that comes later with an address of a pool is not told to
 /// the others.)
 async fn keep_off_hosts(app: &App, pool: &[AddressRange]) -> Result<(), Error> {
     let hosts = app.records::<Host>().list(&PageRequest::default()).await?;
     let mut hosts = hosts.items.iter().map(|host| &host.value);
+    if let Some((host, address)) = app.hosts.find_address(|address| has(pool, address)) {
+        let message = format!("pool has {address}, which is that of host {host}");
+        return Err(Error::validation("pool", "host", message));
+    }
     match hosts.find(|host| has(pool, host.vtep)) {
         Some(host) => {
             let message = format!(

@@ -11,10 +11,11 @@
 mod publish;
 mod seen;
 
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use jiff::Timestamp;
 use parking_lot::RwLock;
+use photon_core::Name;
 use photon_store::{FeedEvent, Store};
 use prismnet_model::Port;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,14 @@ impl Hosts {
             None => PortStatus::bare("down"),
             Some(host) => self.0.read().status(host, port.value.id, port.revision),
         }
+    }
+
+    /// A host that says that such an address is its own.
+    pub(crate) fn find_address(
+        &self,
+        is_such: impl Fn(Ipv4Addr) -> bool,
+    ) -> Option<(Name, Ipv4Addr)> {
+        self.0.read().find_address(is_such)
     }
 
     /// Follows what agents report, until it is stopped.

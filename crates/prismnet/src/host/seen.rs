@@ -1,6 +1,9 @@
 //! What agents have reported, by host.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::Ipv4Addr,
+};
 
 use jiff::Timestamp;
 use photon_core::Name;
@@ -22,6 +25,7 @@ struct Host {
     alive: bool,
     /// When this process saw it go.
     gone_since: Option<Timestamp>,
+    addresses: BTreeSet<Ipv4Addr>,
     ports: HashMap<PortId, ObservedPort>,
 }
 
@@ -64,13 +68,29 @@ impl Seen {
                 seen.gone_since = None;
                 None
             }
-            About::Agent => Some((host, read(store, entry)?)),
+            About::Agent => {
+                let agent: ObservedAgent = read(store, entry)?;
+                let seen = self.0.entry(host.clone()).or_default();
+                seen.addresses.clone_from(&agent.addresses);
+                Some((host, agent))
+            }
             About::Port(port) => {
                 let observed = read(store, entry)?;
                 self.0.entry(host).or_default().ports.insert(port, observed);
                 None
             }
         }
+    }
+
+    /// A host with an address of its own that is such.
+    pub(super) fn find_address(
+        &self,
+        is_such: impl Fn(Ipv4Addr) -> bool,
+    ) -> Option<(Name, Ipv4Addr)> {
+        self.0.iter().find_map(|(host, seen)| {
+            let address = seen.addresses.iter().copied().find(|one| is_such(*one))?;
+            Some((host.clone(), address))
+        })
     }
 
     /// Takes that a report is gone.

@@ -248,6 +248,9 @@ async fn a_hosts_own_address_is_not_given_out() {
         let agent = ObservedAgent {
             version: "0".to_owned(),
             vtep: Some(vtep.parse().unwrap()),
+            addresses: [vtep, "198.51.100.7"]
+                .map(|own| own.parse().unwrap())
+                .into(),
             mtu: 1_450,
             mode: "bridge-ct".to_owned(),
             problems: Vec::new(),
@@ -273,7 +276,11 @@ async fn a_hosts_own_address_is_not_given_out() {
     let body = json!({ "name": "lan", "cidr_block": "192.0.2.0/24" });
     let refused = operator.post(NETWORKS, body).await;
     assert_eq!(refused.error(), (400, "VALIDATION_ERROR", "pool"));
-    assert_eq!(refused.details()["constraint"], "vtep");
+    assert_eq!(refused.details()["constraint"], "host");
+    // Also what it has on another device.
+    let body = json!({ "name": "wan", "cidr_block": "198.51.100.0/24" });
+    let refused = operator.post(NETWORKS, body).await;
+    assert_eq!(refused.error(), (400, "VALIDATION_ERROR", "pool"));
     let pool = |last: &str| json!([{ "first": "192.0.2.100", "last": last }]);
     let body = json!({ "name": "lan", "cidr_block": "192.0.2.0/24", "pool": pool("192.0.2.199") });
     let path = format!("{NETWORKS}/{}", operator.post(NETWORKS, body).await.id());

@@ -119,6 +119,7 @@ async fn a_host_is_told_to_the_others_where_the_hosts_live() {
     let running = over(config).await;
     let store = store_at(&endpoint).await;
     let agent = |vtep: &str| ObservedAgent {
+        addresses: std::collections::BTreeSet::new(),
         version: "0".to_owned(),
         vtep: Some(vtep.parse().unwrap()),
         mtu: 1_450,
