@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    credit, iam,
+    credit, iam, network,
     output::{Format, FormatName},
-    rest,
+    rest, store,
 };
 
 /// Operate PhotonCloud.
@@ -111,6 +111,8 @@ pub(crate) enum Command {
     Iam(iam::cli::Command),
     #[command(flatten)]
     Credit(credit::cli::Command),
+    #[command(flatten)]
+    Network(network::cli::Command),
     /// Print a shell's completions: `source <(photonctl completions bash)`.
     Completions {
         /// The shell.
@@ -341,6 +343,31 @@ pub(crate) enum Store {
     /// Make the users, roles and key prefixes of the suite's services, and turn authentication on. Needs the root
     /// certificate. Again is harmless.
     Init {
+        /// Show what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// The users of the agents of hosts: each reads what its service publishes, and writes only of its own host.
+    #[command(subcommand)]
+    Agent(StoreAgent),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreAgent {
+    /// Make the users of agents. Needs the root certificate. Again is harmless.
+    Add {
+        /// As prismnet-agent@host-1: what the agent's certificate names.
+        #[arg(required = true)]
+        agents: Vec<store::Agent>,
+        /// Show what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove the users of agents: their certificates open nothing any more. Needs the root certificate.
+    Remove {
+        /// As prismnet-agent@host-1.
+        #[arg(required = true)]
+        agents: Vec<store::Agent>,
         /// Show what would be done.
         #[arg(long)]
         dry_run: bool,

@@ -6,6 +6,7 @@
 //!   photonctl pki                                      files only, no network; renew --online over REST: IAM
 //!   photonctl login | whoami | org | user | check ...  over REST: IAM
 //!   photonctl wallet | reservation | quota | price ... over REST: CreditService
+//!   photonctl vpc | subnet | port | securitygroup ...  over REST: PrismNET
 //! ```
 //! Prints tables for people; `-o json` (or `--json`) and `-o yaml` print one document (of a watch, one per message).
 //! Messages and errors go to stderr, so stdout can be piped. Exit codes are in [`failure`].
@@ -24,6 +25,7 @@ mod iam;
 mod kv;
 mod lease;
 mod member;
+mod network;
 mod output;
 mod pki;
 mod rest;
@@ -72,6 +74,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Store(command) => store::run(&connection, format, command).await,
         Command::Iam(command) => iam::run(&connection, &access, format, command).await,
         Command::Credit(command) => credit::run(&connection, &access, format, command).await,
+        Command::Network(command) => network::run(&connection, &access, format, command).await,
         Command::Completions { shell } => completions(shell),
     }
 }

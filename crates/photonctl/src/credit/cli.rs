@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use super::money::{self, Price, Signed};
-use crate::rest::cli::Page;
+use crate::rest::cli::{Once, Page};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -24,23 +24,6 @@ pub(crate) enum Command {
     /// The price book: what metered resources cost.
     #[command(subcommand)]
     Price(PriceBook),
-}
-
-// A change that is to be made once. (Not a doc comment, here and below: clap would take it for the help of every command that
-// has these arguments.)
-#[derive(Clone, Debug, Default, Args)]
-pub(crate) struct Once {
-    /// A change that is asked for again with the same key is not made again. Without it, a new key: lost answers are asked for
-    /// again by themselves.
-    #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
-    pub(crate) idempotency_key: Option<String>,
-}
-
-fn idempotency_key(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.len() > 255 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("1 to 255 visible ASCII characters".to_owned());
-    }
-    Ok(text.to_owned())
 }
 
 /// Who reserves and charges.

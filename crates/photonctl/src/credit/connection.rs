@@ -1,13 +1,12 @@
 //! CreditService, as its commands use it.
 
 use reqwest::Method;
-use serde_json::{Value, json};
-use uuid::Uuid;
+use serde_json::Value;
 
 use super::Once;
 use crate::{
     failure::Failure,
-    output::{self, Format, Notation},
+    output::Format,
     rest::{
         Body, Session,
         cli::Page,
@@ -49,9 +48,7 @@ impl<'a> Credit<'a> {
         body: Option<Body>,
         once: Once,
     ) -> Result<Value, Failure> {
-        let key = once.idempotency_key;
-        let key = key.unwrap_or_else(|| Uuid::new_v4().to_string());
-        let mut call = Call::new(method, path).once(key);
+        let mut call = Call::new(method, path).once(once.key());
         if let Some(body) = body {
             call = call.body(body.into());
         }
@@ -76,18 +73,7 @@ impl<'a> Credit<'a> {
         page: Page,
     ) -> Result<Option<Rows>, Failure> {
         let found = list::rows(&self.service, path, field, filters, page).await?;
-        match self.format {
-            Format::Human => Ok(Some(found)),
-            Format::Data(notation) => {
-                let Rows { rows, next } = found;
-                output::data(notation, &json!({ field: rows, "next_page_token": next }))?;
-                // A document has it; a list of names does not.
-                if notation == Notation::Name {
-                    list::tell_of_more(next.as_deref());
-                }
-                Ok(None)
-            }
-        }
+        list::for_people(self.format, field, found)
     }
 
     /// The currency of a project's wallet, for people; nothing if there is none, or we may not see it.

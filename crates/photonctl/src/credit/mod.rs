@@ -17,15 +17,15 @@ mod reservation;
 mod transaction;
 mod wallet;
 
-use self::{
-    cli::{Command, Once},
-    connection::Credit,
-};
+use self::{cli::Command, connection::Credit};
 use crate::{
     cli::Connection,
     failure::Failure,
     output::Format,
-    rest::{Session, cli::Access},
+    rest::{
+        Session,
+        cli::{Access, Once},
+    },
 };
 
 /// Runs one command.

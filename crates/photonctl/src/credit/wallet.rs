@@ -20,6 +20,7 @@ use crate::{
         cli::Page,
         client::Call,
         list::{self, Rows},
+        project,
     },
 };
 
@@ -83,7 +84,7 @@ pub(crate) async fn run(credit: &Credit<'_>, command: Wallet) -> Result<(), Fail
         } => {
             let org = match org {
                 Some(org) => org,
-                None => org_of(credit, &project).await?,
+                None => project::org_of(&credit.iam()?, &project).await?,
             };
             let body = Body::default()
                 .set("project_id", project)
@@ -180,23 +181,6 @@ pub(crate) async fn run(credit: &Credit<'_>, command: Wallet) -> Result<(), Fail
             let body = Body::default().set("amount", amount).set("reason", reason);
             moved(credit, &project, "adjust", body, once).await
         }
-    }
-}
-
-/// The org of a project, which nobody has to know by heart.
-async fn org_of(credit: &Credit<'_>, project: &str) -> Result<String, Failure> {
-    let path = ["api", "v1", "projects", project];
-    let known = credit.iam()?.call(Call::get(&path)).await;
-    let org = known
-        .as_ref()
-        .ok()
-        .and_then(|known| known["org_id"].as_str());
-    match (org, known.as_ref().err()) {
-        (Some(org), _) => Ok(org.to_owned()),
-        (None, Some(refused)) => Err(Failure::usage(format!(
-            "IAM does not say which org project {project} belongs to ({refused}): give --org"
-        ))),
-        (None, None) => Err(Failure::usage("give --org")),
     }
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use reqwest::Url;
 
-use crate::rest::cli::{Page, context_name};
+use crate::rest::cli::{If, Page, context_name};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -64,16 +64,7 @@ pub(crate) enum Command {
     Enforce(Enforce),
 }
 
-// Not over somebody else's change. (Not a doc comment, here and below: clap would take it for the help of every command that
-// has these arguments.)
-#[derive(Clone, Debug, Args)]
-pub(crate) struct If {
-    /// Only if it is still at this revision.
-    #[arg(long, value_name = "REVISION")]
-    pub(crate) if_revision: Option<i64>,
-}
-
-// On or off.
+// On or off. (Not a doc comment, here and below: clap would take it for the help of every command that has these arguments.)
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Switch {
     /// Refuse it from now on; its tokens end.

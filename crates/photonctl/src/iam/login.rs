@@ -32,6 +32,7 @@ impl Session {
         let login = Login {
             iam: self.address.clone(),
             credit: self.credit.clone(),
+            network: self.network.clone(),
             ca: self.ca.as_deref().map(absolute).transpose()?,
             cert: self
                 .identity
@@ -147,6 +148,7 @@ impl Session {
                     "current": name == current,
                     "iam": login.iam.as_str(),
                     "credit": login.credit.as_ref().map(reqwest::Url::as_str),
+                    "network": login.network.as_ref().map(reqwest::Url::as_str),
                     "principal": login.principal,
                     "scope": login.scope,
                     "expires_at": login.expires_at,

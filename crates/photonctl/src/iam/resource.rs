@@ -1,15 +1,14 @@
 //! What every kind of resource can do: create, get, list, update, delete. Kinds differ by tables.
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::cli::If;
 use crate::{
     failure::Failure,
     output::{self, Format},
     rest::{
         Body,
-        cli::Page,
+        cli::{If, Page},
         client::{Call, Service},
         list::{self, Rows},
         session::Session,
@@ -88,18 +87,12 @@ impl<'a> On<'a> {
         filters: &[(&'static str, Option<String>)],
         page: Page,
     ) -> Result<(), Failure> {
-        let Rows { rows, next } = self.kind.rows(&self.session.iam()?, filters, page).await?;
-        match self.format {
-            Format::Human => {
-                output::records(self.kind.columns, &rows)?;
-                list::tell_of_more(next.as_deref());
-                Ok(())
-            }
-            Format::Data(notation) => output::data(
-                notation,
-                &json!({ self.kind.plural: rows, "next_page_token": next }),
-            ),
+        let found = self.kind.rows(&self.session.iam()?, filters, page).await?;
+        if let Some(Rows { rows, next }) = list::for_people(self.format, self.kind.plural, found)? {
+            output::records(self.kind.columns, &rows)?;
+            list::tell_of_more(next.as_deref());
         }
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use reqwest::Url;
+use uuid::Uuid;
 
 // Where the services are, and as whom to speak to them. A token may be given in `PHOTONCTL_TOKEN`. (Not a doc comment, here and
 // below: clap would take it for the help of every command that has these arguments.)
@@ -27,6 +28,15 @@ pub(crate) struct Access {
         value_name = "URL"
     )]
     pub(crate) credit: Option<Url>,
+    /// PrismNET's REST address; without it the context's, or IAM's host on port 8087.
+    #[arg(
+        id = "network_address",
+        long = "network",
+        global = true,
+        env = "PHOTONCTL_NETWORK",
+        value_name = "URL"
+    )]
+    pub(crate) network: Option<Url>,
     /// The login to use, when it is not the current one.
     #[arg(
         id = "iam_context",
@@ -57,4 +67,36 @@ pub(crate) struct Page {
     /// Where the page before ended.
     #[arg(long, requires = "limit")]
     pub(crate) page_token: Option<String>,
+}
+
+// A change that is to be made once.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Once {
+    /// A change that is asked for again with the same key is not made again. Without it, a new key: lost answers are asked for
+    /// again by themselves.
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+impl Once {
+    /// The key: the given one, or a new one.
+    pub(crate) fn key(self) -> String {
+        let key = self.idempotency_key;
+        key.unwrap_or_else(|| Uuid::new_v4().to_string())
+    }
+}
+
+fn idempotency_key(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 255 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("1 to 255 visible ASCII characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+// Not over somebody else's change.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct If {
+    /// Only if it is still at this revision.
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) if_revision: Option<i64>,
 }

@@ -1,7 +1,7 @@
 //! A service's REST API: JSON in and out, the guide's envelope taken off, errors as failures.
 //!
 //! A change with an idempotency key is sent again, within the deadline, when the answer was lost or the service was not able to
-//! give one: the service makes it once. Nothing else is sent twice.
+//! give one: the service makes it once. So is one that comes to the same when it is done twice. Nothing else is sent twice.
 
 use std::{fmt, fs, net::IpAddr, path::Path, time::Duration};
 
@@ -67,6 +67,7 @@ pub(crate) struct Call<'a> {
     body: Option<Value>,
     if_revision: Option<i64>,
     key: Option<String>,
+    repeatable: bool,
 }
 
 impl<'a> Call<'a> {
@@ -78,6 +79,7 @@ impl<'a> Call<'a> {
             body: None,
             if_revision: None,
             key: None,
+            repeatable: false,
         }
     }
 
@@ -101,6 +103,12 @@ impl<'a> Call<'a> {
 
     pub(crate) fn if_revision(mut self, revision: Option<i64>) -> Self {
         self.if_revision = revision;
+        self
+    }
+
+    /// Doing it twice comes to the same as doing it once, also without a key.
+    pub(crate) fn repeatable(mut self, repeatable: bool) -> Self {
+        self.repeatable = repeatable;
         self
     }
 
@@ -215,12 +223,13 @@ impl Service {
         let mut pause = FIRST_PAUSE;
         loop {
             let reply = self.ask(call, until).await?;
-            // Before a change that has no key is repeated, somebody has to look whether it was made.
-            let wait = match (&call.key, &reply) {
-                (Some(_), Ok(reply)) if reply.status == StatusCode::SERVICE_UNAVAILABLE => {
+            // Before another change is repeated, somebody has to look whether it was made.
+            let again = call.key.is_some() || call.repeatable;
+            let wait = match (again, &reply) {
+                (true, Ok(reply)) if reply.status == StatusCode::SERVICE_UNAVAILABLE => {
                     reply.retry_after.unwrap_or(pause)
                 }
-                (Some(_), Err(silence)) if !silence.unsent => pause,
+                (true, Err(silence)) if !silence.unsent => pause,
                 _ => Duration::MAX,
             };
             if wait >= until.saturating_duration_since(Instant::now()) {
@@ -359,13 +368,18 @@ fn unknown(key: &str) -> String {
     )
 }
 
-/// What an error's details say and its message does not: numbers, names and times, `; at 2026-11-23T00:00:00Z`.
+/// What an error's details say and its message does not: numbers, names, times and ids, `; at 2026-11-23T00:00:00Z`.
 fn unsaid(message: &str, details: &Value) -> String {
     let mut text = String::new();
     for (name, value) in details.as_object().into_iter().flatten() {
         let value = match value {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
+            Value::Array(things) => {
+                let ids = things.iter().filter_map(|thing| thing["id"].as_str());
+                let unsaid: Vec<&str> = ids.filter(|id| !message.contains(id)).collect();
+                unsaid.join(", ")
+            }
             _ => continue,
         };
         if name != "constraint" && !message.contains(&value) {
@@ -504,6 +518,11 @@ mod tests {
                 "",
             ),
             ("quota exceeded", json!({"lacking": [{"kind": "vcpu"}]}), ""),
+            (
+                "vpc-1 is in use by subnet-1",
+                json!({"used_by": [{"kind": "subnet", "id": "subnet-1"}, {"kind": "subnet", "id": "subnet-2"}], "more": false}),
+                "; used_by subnet-2",
+            ),
             ("x", Value::Null, ""),
         ] {
             assert_eq!(unsaid(message, &details), text);

@@ -5,6 +5,7 @@
 //! [contexts.default]
 //! iam = "https://iam.example:8083"
 //! credit = "https://credit.example:8086"    # only if it is not on IAM's host
+//! network = "https://network.example:8087"  # likewise
 //! ca = "/etc/photon/pki/ca.crt"
 //! principal = "user:alice"
 //! scope = "shop"
@@ -58,6 +59,13 @@ pub(crate) struct Login {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) credit: Option<Url>,
+    /// PrismNET's REST address, likewise.
+    #[serde(
+        default,
+        with = "maybe_address",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) network: Option<Url>,
     /// The authority that is trusted for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ca: Option<PathBuf>,
@@ -222,6 +230,7 @@ mod tests {
         Login {
             iam: "https://iam.example:8083".parse().unwrap(),
             credit: Some("https://credit.example:8086".parse().unwrap()),
+            network: Some("https://network.example:8087".parse().unwrap()),
             ca: Some("/ca.crt".into()),
             cert: None,
             key: None,

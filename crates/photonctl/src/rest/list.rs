@@ -1,12 +1,15 @@
 //! Lists, page by page.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     cli::Page,
     client::{Call, Service},
 };
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    output::{self, Format, Notation},
+};
 
 /// Rows of a page when everything is asked for.
 const PAGE: u32 = 1000;
@@ -50,6 +53,24 @@ pub(crate) async fn rows(
             return Ok(Rows { rows, next });
         }
     }
+}
+
+/// The rows, for people; for programs they are printed at once, and nothing is left to show.
+pub(crate) fn for_people(
+    format: Format,
+    field: &str,
+    found: Rows,
+) -> Result<Option<Rows>, Failure> {
+    let Format::Data(notation) = format else {
+        return Ok(Some(found));
+    };
+    let Rows { rows, next } = found;
+    output::data(notation, &json!({ field: rows, "next_page_token": next }))?;
+    // A document has it; a list of names does not.
+    if notation == Notation::Name {
+        tell_of_more(next.as_deref());
+    }
+    Ok(None)
 }
 
 /// Says how to go on, beside what is printed.

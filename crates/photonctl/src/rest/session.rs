@@ -18,6 +18,9 @@ const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8083";
 /// Where CreditService listens on a host of which nobody says otherwise.
 const CREDIT_PORT: u16 = 8086;
 
+/// Where PrismNET does.
+const NETWORK_PORT: u16 = 8087;
+
 /// Where a token may stand instead of in a context.
 const TOKEN_VARIABLE: &str = "PHOTONCTL_TOKEN";
 
@@ -34,6 +37,8 @@ pub(crate) struct Session {
     pub(crate) address: Url,
     /// CreditService's, if a flag or the context says it.
     pub(crate) credit: Option<Url>,
+    /// PrismNET's, likewise.
+    pub(crate) network: Option<Url>,
     pub(crate) ca: Option<PathBuf>,
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
     deadline: Duration,
@@ -54,6 +59,8 @@ impl Session {
         let beside = kept.filter(|login| login.iam == address);
         let credit = access.credit.clone();
         let credit = credit.or_else(|| beside.and_then(|login| login.credit.clone()));
+        let network = access.network.clone();
+        let network = network.or_else(|| beside.and_then(|login| login.network.clone()));
         let pair = |cert: &Option<PathBuf>, key: &Option<PathBuf>| cert.clone().zip(key.clone());
         Ok(Self {
             ca: connection
@@ -65,6 +72,7 @@ impl Session {
             deadline: connection.deadline(),
             address,
             credit,
+            network,
             name,
             named: access.context.is_some(),
             file,
@@ -89,6 +97,21 @@ impl Session {
             None => beside(&self.address, CREDIT_PORT)?,
         };
         self.connect_to("CreditService", "--credit", address, self.token()?)
+    }
+
+    /// PrismNET, with our token if we have one.
+    pub(crate) fn network(&self) -> Result<Service, Failure> {
+        let address = match &self.network {
+            Some(address) => address.clone(),
+            None => beside(&self.address, NETWORK_PORT)?,
+        };
+        self.connect_to("PrismNET", "--network", address, self.token()?)
+    }
+
+    /// The scope of the login in use, if it belongs to this IAM: a project, an org, or the system.
+    pub(crate) fn scope(&self) -> Result<Option<&str>, Failure> {
+        let kept = self.kept()?.filter(|login| login.iam == self.address);
+        Ok(kept.map(|login| login.scope.as_str()))
     }
 
     /// Any service, proving nothing but what a client certificate does: who is named by an address alone gets no token.

@@ -1,40 +1,17 @@
 //! CreditService's commands, against CreditService and IAM in this process.
 
-use std::{
-    process::{Output, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
-
 use creditservice::{Config, Running, Sockets};
 use photon_testkit::{InProcessIam, in_process_iam, poll::eventually};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-    process::Command,
-};
+use tokio::process::Command;
 
-use crate::{json as document, text};
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::{PATIENCE, json as document, lossy::Lossy, shell::Shell, text};
 
 /// IAM, CreditService over the same store, and somebody's shell.
 struct House {
     iam: InProcessIam,
     credit: Running,
     shell: Shell,
-}
-
-/// A shell with a home of its own.
-struct Shell {
-    home: TempDir,
-    iam: String,
-    credit: String,
 }
 
 impl House {
@@ -55,6 +32,7 @@ impl House {
             home,
             iam: iam.rest_url(),
             credit: format!("http://{}", credit.rest_address()),
+            network: String::new(),
         };
         shell.ready().await;
         Self { iam, credit, shell }
@@ -67,45 +45,6 @@ impl House {
 }
 
 impl Shell {
-    /// Runs photonctl with these words.
-    async fn words(&self, words: &[&str]) -> Output {
-        let child = Command::new(env!("CARGO_BIN_EXE_photonctl"))
-            .args(words)
-            .env("XDG_CONFIG_HOME", self.home.path())
-            .env("PHOTONCTL_IAM", &self.iam)
-            .env("PHOTONCTL_CREDIT", &self.credit)
-            .env_remove("PHOTONCTL_TOKEN")
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        tokio::time::timeout(PATIENCE, child)
-            .await
-            .unwrap()
-            .unwrap()
-    }
-
-    /// Runs photonctl with a line of words.
-    async fn run(&self, line: &str) -> Output {
-        self.words(&line.split(' ').collect::<Vec<_>>()).await
-    }
-
-    /// What a line that succeeds prints.
-    async fn says(&self, line: &str) -> String {
-        text(&self.run(line).await)
-    }
-
-    async fn shows(&self, line: &str) -> Value {
-        document(&self.run(&format!("{line} -o json")).await)
-    }
-
-    /// The exit code and the message of a line that fails.
-    async fn fails(&self, line: &str) -> (i32, String) {
-        let output = self.run(line).await;
-        let message = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success(), "{line}");
-        (output.status.code().unwrap(), message)
-    }
-
     /// Every shard has an owner.
     async fn ready(&self) {
         eventually("creditservice is ready", PATIENCE, || async {
@@ -505,6 +444,7 @@ async fn a_change_is_made_once() {
         home: tempfile::tempdir().unwrap(),
         iam: house.shell.iam.clone(),
         credit: lossy.address.clone(),
+        network: String::new(),
     };
     let made = through.shows("wallet topup shop 50").await;
     assert_eq!(made["balance"], 152);
@@ -520,47 +460,6 @@ async fn a_change_is_made_once() {
         "{message}"
     );
     house.iam.stop().await;
-}
-
-/// Something between a client and a service that loses the answer to the first request, after the service gave it.
-struct Lossy {
-    address: String,
-    lost: Arc<AtomicUsize>,
-}
-
-impl Lossy {
-    async fn before(service: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let behind = service.trim_start_matches("http://").to_owned();
-        let lost = Arc::<AtomicUsize>::default();
-        let count = Arc::clone(&lost);
-        tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let mut server = tokio::net::TcpStream::connect(&behind).await.unwrap();
-                if count.load(Ordering::SeqCst) > 0 {
-                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-                    continue;
-                }
-                let mut buffer = vec![0; 16 << 10];
-                let mut asked = Vec::new();
-                // Head and body, which a client may send apart.
-                while !String::from_utf8_lossy(&asked).ends_with('}') {
-                    let read = client.read(&mut buffer).await.unwrap();
-                    asked.extend_from_slice(&buffer[..read]);
-                }
-                server.write_all(&asked).await.unwrap();
-                let read = server.read(&mut buffer).await.unwrap();
-                assert!(buffer[..read].starts_with(b"HTTP/1.1 200"));
-                count.fetch_add(1, Ordering::SeqCst);
-            }
-        });
-        Self { address, lost }
-    }
-
-    fn lost(&self) -> usize {
-        self.lost.load(Ordering::SeqCst)
-    }
 }
 
 #[tokio::test]
@@ -604,19 +503,8 @@ async fn a_context_knows_where_credit_is() {
 async fn credit_is_listed_among_the_services() {
     let mut house = House::dev().await;
     let endpoint = house.iam.chainfire().endpoint();
-    let listed = eventually("it is listed", PATIENCE, || async {
-        let line = [
-            "services",
-            "creditservice",
-            "-o",
-            "json",
-            "--endpoints",
-            &endpoint,
-        ];
-        let listed = document(&crate::photonctl(&line).await);
-        (listed["items"] != json!([])).then_some(listed)
-    });
-    let item = &listed.await.unwrap()["items"][0];
+    let listed = crate::listed(&endpoint, "creditservice").await;
+    let item = &listed["items"][0];
     assert_eq!(
         (&item["service"], &item["addresses"]["rest"]),
         (&json!("creditservice"), &json!(house.shell.credit))

@@ -18,7 +18,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The shipped settings. Only paths and ports are this test's own.
-fn credit_config(dir: &Path, store: &str) -> Config {
+pub(crate) fn credit_config(dir: &Path, store: &str) -> Config {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../deploy/config/creditservice-enforce.toml");
     let tls = dir.join("creditservice-tls");
@@ -57,20 +57,20 @@ fn credit_config(dir: &Path, store: &str) -> Config {
 }
 
 /// What a person's shell says, by words.
-struct Shell<'a> {
-    home: &'a Path,
+pub(crate) struct Shell<'a> {
+    pub(crate) home: &'a Path,
 }
 
 impl Shell<'_> {
-    async fn run(&self, line: &str, stdin: &str) -> Output {
+    pub(crate) async fn run(&self, line: &str, stdin: &str) -> Output {
         told(self.home, &line.split(' ').collect::<Vec<_>>(), stdin).await
     }
 
-    async fn says(&self, line: &str) -> String {
+    pub(crate) async fn says(&self, line: &str) -> String {
         text(&self.run(line, "").await)
     }
 
-    async fn code(&self, line: &str) -> Option<i32> {
+    pub(crate) async fn code(&self, line: &str) -> Option<i32> {
         self.run(line, "").await.status.code()
     }
 }
@@ -218,6 +218,7 @@ fn units_and_shipped_settings_enforce() {
         ("chainfire", "member.toml"),
         ("iam", "iam-enforce.toml"),
         ("creditservice", "creditservice-enforce.toml"),
+        ("prismnet", "prismnet-enforce.toml"),
     ] {
         let unit = read(&format!("deploy/systemd/{service}.service"));
         let program = format!("/usr/local/bin/{service} --config /etc/{service}/{service}.toml");
@@ -242,5 +243,57 @@ fn units_and_shipped_settings_enforce() {
         ] {
             assert!(book.contains(&path), "the book does not install {path}");
         }
+    }
+}
+
+/// The agent of a host is root's. It may no more than it has to, and names namespaces where everybody sees them.
+#[test]
+fn the_agents_unit_leaves_it_what_it_needs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let unit = read("deploy/systemd/prismnet-agent.service");
+    let program = "/usr/local/bin/prismnet-agent --config /etc/prismnet-agent/prismnet-agent.toml";
+    for line in [
+        &format!("ExecStartPre={program} --check"),
+        &format!("ExecStart={program}"),
+        "Type=notify",
+        "NoNewPrivileges=yes",
+    ] {
+        assert!(unit.lines().any(|one| one == line), "{line}");
+    }
+    let bounds = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("CapabilityBoundingSet="))
+        .unwrap();
+    for capability in ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"] {
+        assert!(bounds.split(' ').any(|one| one == capability), "{bounds}");
+    }
+    // Each of these gives a unit mounts of its own (systemd.exec(5)): what is mounted there is nowhere else.
+    for setting in [
+        "User=",
+        "DynamicUser=",
+        "MountFlags=",
+        "Private",
+        "Protect",
+        "ReadOnlyPaths=",
+        "ReadWritePaths=",
+        "InaccessiblePaths=",
+        "BindPaths=",
+        "BindReadOnlyPaths=",
+        "TemporaryFileSystem=",
+        "RootDirectory=",
+        "RestrictNamespaces=",
+    ] {
+        assert!(
+            !unit.lines().any(|one| one.starts_with(setting)),
+            "{setting}"
+        );
+    }
+    let book = read("docs/operations.md");
+    for path in [
+        "deploy/systemd/prismnet-agent.service",
+        "deploy/config/prismnet-agent-host.toml",
+    ] {
+        assert!(book.contains(path), "the book does not install {path}");
     }
 }

@@ -1,16 +1,24 @@
 //! The real `photonctl` against services in this process. One binary, because each links RocksDB.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod agent;
 mod credit;
 mod enforce;
 mod iam;
+mod lossy;
+mod network;
 mod pki;
+mod shell;
 mod store;
 
 use std::{process::Output, time::Duration};
 
+use photon_testkit::poll::eventually;
 use serde_json::Value;
 use tokio::process::Command;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs photonctl.
 async fn photonctl(arguments: &[&str]) -> Output {
@@ -18,10 +26,21 @@ async fn photonctl(arguments: &[&str]) -> Output {
         .args(arguments)
         .kill_on_drop(true)
         .output();
-    tokio::time::timeout(Duration::from_secs(60), run)
-        .await
-        .unwrap()
-        .unwrap()
+    tokio::time::timeout(PATIENCE, run).await.unwrap().unwrap()
+}
+
+/// The processes of a service, once there are any.
+async fn listed(endpoint: &str, service: &str) -> Value {
+    let line = ["services", service, "-o", "json", "--endpoints", endpoint];
+    eventually("it is listed", PATIENCE, || async {
+        let listed = json(&photonctl(&line).await);
+        let is_there = listed["items"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty());
+        is_there.then_some(listed)
+    })
+    .await
+    .unwrap()
 }
 
 fn text(output: &Output) -> String {
