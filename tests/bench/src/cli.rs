@@ -11,7 +11,7 @@ use crate::compare::{self, Load};
 use crate::data::{KEYS, KeySpace, VALUE_BYTES, Values};
 use crate::server::{Cluster, Kind, Single};
 use crate::workers::{Consistency, fill};
-use crate::{ceiling, credit, election, fsync, iam, memory};
+use crate::{ceiling, credit, election, fsync, iam, memory, network};
 
 /// Load for any etcd v3 endpoint, and comparisons of servers.
 #[derive(Parser, Debug)]
@@ -115,6 +115,8 @@ enum Command {
     Iam(iam::Options),
     /// Start CreditService over ChainFire, and PostgreSQL: reservations per second in turns, memory, and the time to start.
     Credit(credit::Options),
+    /// Start PrismNET and agents in network namespaces: ports, rules, the data path beside bare devices, memory.
+    Network(network::Options),
     /// Serve constants until killed (what `ceiling` starts).
     ServeConstants {
         /// Address to listen on.
@@ -294,6 +296,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         } => measure_ceiling(&clients, seconds, directory).await,
         Command::Iam(options) => iam::run(options).await,
         Command::Credit(options) => credit::run(options).await,
+        Command::Network(options) => network::run(options).await,
         Command::ServeConstants { listen } => ceiling::serve(listen, VALUE_BYTES).await,
     }
 }

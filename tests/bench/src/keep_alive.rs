@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -95,6 +96,25 @@ pub(crate) fn request(address: &str, line: &str, token: &str, body: &str) -> Vec
         body.len()
     )
     .into_bytes()
+}
+
+/// Asks over a connection that stays open, and returns the `data` of the answer.
+///
+/// # Errors
+/// An answer that is not 2xx.
+pub(crate) async fn call(
+    connection: &mut KeepAlive,
+    address: &str,
+    line: &str,
+    body: &str,
+) -> anyhow::Result<Value> {
+    let status = connection
+        .exchange(&request(address, line, "", body))
+        .await?;
+    let text = String::from_utf8_lossy(connection.body());
+    ensure!((200..300).contains(&status), "{line}: {status} {text}");
+    let mut answer: Value = serde_json::from_str(&text)?;
+    Ok(answer["data"].take())
 }
 
 fn content_length(head: &str) -> Option<usize> {

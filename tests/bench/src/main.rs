@@ -1,5 +1,5 @@
 //! photon-bench: load for any etcd v3 endpoint, and the side-by-side comparison of ChainFire with Debian's etcd; IAM; and
-//! CreditService beside PostgreSQL.
+//! CreditService beside PostgreSQL; PrismNET beside bare devices.
 //!
 //! ```text
 //! load.rs      the closed loop: N workers, one connection each, latencies
@@ -7,11 +7,12 @@
 //! watch.rs     delivery latency to many watchers under a fixed write rate
 //! iam/         checks and verifications over REST, memory, and the time to start, of IAM
 //! credit/      reservations of CreditService and of a ledger in PostgreSQL, in turns; a grown ledger's memory and start
+//! network/     PrismNET: its API, how soon ports and rules are there, the data path beside bare devices, memory
 //! keep_alive.rs  HTTP connections that stay open
 //! election.rs  time without an acknowledged write after SIGKILL of the leader
 //! fsync.rs     what a durable write costs, by the kind of file
 //! ceiling.rs   a service that answers with constants: what the gRPC stack itself allows
-//! server/      starts etcd, ChainFire and the ceiling; CPU, memory and fsyncs of what it started
+//! server/      starts etcd, ChainFire, the ceiling, services; CPU, memory and fsyncs of what it started
 //! compare/     the plan of measures, interleaved runs, the table
 //! ```
 //!
@@ -30,6 +31,7 @@ mod iam;
 mod keep_alive;
 mod load;
 mod memory;
+mod network;
 mod server;
 mod watch;
 mod workers;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::data::{KeySpace, Values};
-use crate::server::Single;
+use crate::server::{Process, Single};
 use crate::workers::fill;
 
 const CLIENTS: usize = 64;
@@ -24,17 +24,17 @@ pub(crate) async fn resident(
     values: &Values,
 ) -> anyhow::Result<f64> {
     fill(&server.endpoint(), keys, values, CLIENTS, LOADING).await?;
-    steady(server).await
+    steady(&server.process).await
 }
 
 /// The resident memory once it has changed by less than 1 % for a while, or after the longest settling time.
-async fn steady(server: &Single) -> anyhow::Result<f64> {
+pub(crate) async fn steady(process: &Process) -> anyhow::Result<f64> {
     let deadline = Instant::now() + SETTLING;
-    let mut reference = server.process.resident_mib()?;
+    let mut reference = process.resident_mib()?;
     let mut since = Instant::now();
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let now = server.process.resident_mib()?;
+        let now = process.resident_mib()?;
         if (now - reference).abs() > reference * 0.01 {
             reference = now;
             since = Instant::now();

@@ -8,8 +8,7 @@ use serde_json::json;
 use tonic::transport::Channel;
 
 use super::pairs::{HELD, INITIAL, PRICE, Standing, TTL_SECONDS};
-use super::service::call;
-use crate::keep_alive::{KeepAlive, find, request};
+use crate::keep_alive::{KeepAlive, call, find, request};
 
 /// A connection to REST.
 pub(crate) struct Rest {

@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use super::doors::Rest;
 use super::journal::{self, ENTRIES, INITIAL, Plan, ROOT};
 use super::pairs::{Ledger, Pairs};
-use super::service::{Service, Store, call};
 use super::{Options, Part};
 use crate::compare::{number, spread};
-use crate::keep_alive::{KeepAlive, request};
+use crate::keep_alive::{KeepAlive, call, request};
 use crate::load::{connect_kv, drive};
+use crate::server::{Daemon, Store};
 
 /// How long it may take until every shard answers, and until every shard has its snapshot.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -96,7 +96,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<String> {
 
 /// The service over a ledger that has a history.
 struct Grown {
-    service: Service,
+    service: Daemon,
     plan: Plan,
     bytes: u64,
     filled_in: Duration,
@@ -121,7 +121,7 @@ impl Grown {
             "[shards]\nsnapshot_entries = {}\n",
             SNAPSHOT_ENTRIES.min((in_a_shard / 2).max(1))
         );
-        let mut service = Service::over(store, &options.creditservice, directory, &settings)?;
+        let mut service = Daemon::over(store, &options.creditservice, directory, &settings)?;
         let (shards, published) = template(&mut service, &endpoint).await?;
         let plan = Plan {
             wallets: options.grown_wallets,
@@ -249,7 +249,7 @@ impl Grown {
 
 /// Has the service make a wallet, and returns into how many shards it spreads them and the public record that it wrote.
 /// Then nothing of it is left in the store.
-async fn template(service: &mut Service, endpoint: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+async fn template(service: &mut Daemon, endpoint: &str) -> anyhow::Result<(u16, Vec<u8>)> {
     service.start().await?;
     let mut connection = KeepAlive::connect(&service.rest).await?;
     let body = json!({"project_id": "template", "org_id": "bench", "initial_balance": INITIAL});

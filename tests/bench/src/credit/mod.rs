@@ -4,7 +4,6 @@
 //! ```text
 //! postgres.rs  Debian's PostgreSQL, durable, in a cluster of its own
 //! rows.rs      the ledger in it: SELECT … FOR UPDATE, statement by statement, or in one function
-//! service.rs   CreditService as a process over a ChainFire of one member or three
 //! doors.rs     the same reservations over its REST and its gRPC
 //! pairs.rs     what one client does over and over, on any of them
 //! sides.rs     all of them, started, and what each has used
@@ -23,7 +22,6 @@ mod pairs;
 mod postgres;
 mod rounds;
 mod rows;
-mod service;
 mod sides;
 mod table;
 

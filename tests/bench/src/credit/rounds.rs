@@ -8,6 +8,7 @@ use super::sides::{self, SideKind, Sides};
 use super::table::{self, Row, Sample};
 use super::{Options, Part};
 use crate::load::drive;
+use crate::server::own_cpu_s;
 
 /// A side within a part.
 struct Runner {
@@ -89,12 +90,4 @@ async fn one_run(options: &Options, sides: &Sides, runner: &Runner) -> anyhow::R
     tokio::time::sleep(Duration::from_secs_f64(options.settle_seconds)).await;
     let used = sides.usage(*side).await?.since(before);
     Ok(Sample::new(&outcome, used, own_cpu_s))
-}
-
-/// User and system time of this process so far, in seconds.
-fn own_cpu_s() -> anyhow::Result<f64> {
-    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)?;
-    let seconds =
-        |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }

@@ -8,12 +8,13 @@ use clap::ValueEnum;
 use tonic::transport::Endpoint;
 
 use super::doors::{Grpc, Rest};
+use super::journal::ROOT;
 use super::pairs::{Ledger, Pairs, Standing, Tally};
 use super::postgres::Postgres;
 use super::rows::{self, Functions, Statements};
-use super::service::{Service, Store};
 use super::{Options, Part};
-use crate::server::Usage;
+use crate::load::connect_kv;
+use crate::server::{Daemon, Store, Usage};
 
 /// A way to keep and to ask a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -100,7 +101,7 @@ impl Used {
 pub(crate) struct Sides {
     postgres: Option<Postgres>,
     /// Over a store of one member, and of three.
-    services: Vec<(usize, Service)>,
+    services: Vec<(usize, Daemon)>,
 }
 
 impl Sides {
@@ -128,9 +129,9 @@ impl Sides {
                 std::fs::create_dir_all(&home)?;
                 let store = Store::start(&options.chainfire, count, &home).await?;
                 if let Some(shards) = options.shards {
-                    store.spread_over(shards).await?;
+                    spread_over(&store, shards).await?;
                 }
-                let mut service = Service::over(store, &options.creditservice, &home, "")?;
+                let mut service = Daemon::over(store, &options.creditservice, &home, "")?;
                 service.start().await?;
                 services.push((count, service));
             }
@@ -142,7 +143,7 @@ impl Sides {
         self.postgres.as_ref().context("PostgreSQL is not running")
     }
 
-    fn service(&self, members: usize) -> anyhow::Result<&Service> {
+    fn service(&self, members: usize) -> anyhow::Result<&Daemon> {
         let found = self.services.iter().find(|(count, _)| *count == members);
         Ok(&found.context("the service is not running")?.1)
     }
@@ -256,6 +257,14 @@ impl Sides {
         );
         Ok(())
     }
+}
+
+/// Has the service spread projects over so many shards, as only its first start decides.
+async fn spread_over(store: &Store, shards: u16) -> anyhow::Result<()> {
+    let mut kv = connect_kv(&store.endpoints()[0]).await?;
+    let record = format!(r#"{{"v":1,"count":{shards}}}"#);
+    kv.put(format!("{ROOT}/shards"), record, None).await?;
+    Ok(())
 }
 
 /// The names of a side's wallets, and what they begin with.

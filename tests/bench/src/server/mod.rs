@@ -1,14 +1,18 @@
 //! The servers that are compared: started for a measure, with their data on the same disk, killed after it.
 
 mod cluster;
+mod daemon;
 pub(crate) mod http;
 mod process;
 mod scrape;
 mod single;
+mod store;
 
 pub(crate) use cluster::Cluster;
-pub(crate) use process::{Process, Usage};
+pub(crate) use daemon::Daemon;
+pub(crate) use process::{Process, Usage, own_cpu_s};
 pub(crate) use single::{Addresses, Single};
+pub(crate) use store::Store;
 
 use std::path::PathBuf;
 

@@ -95,12 +95,21 @@ impl Process {
 
     /// Resident memory in MiB.
     pub(crate) fn resident_mib(&self) -> anyhow::Result<f64> {
+        self.status_mib("VmRSS:")
+    }
+
+    /// The most resident memory it ever had, in MiB.
+    pub(crate) fn peak_mib(&self) -> anyhow::Result<f64> {
+        self.status_mib("VmHWM:")
+    }
+
+    fn status_mib(&self, label: &'static str) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let kib = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .find_map(|line| line.strip_prefix(label))
             .and_then(|rest| rest.split_whitespace().next())
-            .context("VmRSS")?;
+            .context(label)?;
         Ok(kib.parse::<f64>()? / 1024.0)
     }
 }
@@ -110,4 +119,12 @@ impl Drop for Process {
         // Fails only when it has ended already.
         let _ = self.kill();
     }
+}
+
+/// User and system time of this process so far, in seconds.
+pub(crate) fn own_cpu_s() -> anyhow::Result<f64> {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)?;
+    let seconds =
+        |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }

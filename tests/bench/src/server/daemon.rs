@@ -1,16 +1,12 @@
-//! CreditService as a process over a ChainFire of its own.
+//! A service of the suite as a process over a ChainFire of its own, in dev mode.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use serde_json::Value;
 use tokio::time::Instant;
 
-use super::journal::ROOT;
-use crate::keep_alive::{KeepAlive, request};
-use crate::load::connect_kv;
-use crate::server::{Addresses, Cluster, Kind, Process, Single, Usage, http};
+use super::{Addresses, Process, Store, Usage, http};
 
 /// How long it may take until it serves.
 const START: Duration = Duration::from_secs(600);
@@ -19,63 +15,10 @@ const STOP: Duration = Duration::from_secs(60);
 /// How often it is asked whether it does.
 const PROBE_EVERY: Duration = Duration::from_millis(10);
 
-/// What it keeps its state in.
+/// A service with default settings, and its store.
 #[derive(Debug)]
-pub(crate) enum Store {
-    /// A ChainFire of one member.
-    One(Single),
-    /// Of three.
-    Three(Cluster),
-}
-
-impl Store {
-    /// Starts one with `members` members, empty.
-    ///
-    /// # Errors
-    /// What could not be started.
-    pub(crate) async fn start(
-        chainfire: &Path,
-        members: usize,
-        directory: &Path,
-    ) -> anyhow::Result<Self> {
-        let kind = Kind::Chainfire(chainfire.to_owned());
-        match members {
-            1 => Ok(Self::One(Single::start(&kind, directory).await?)),
-            3 => Ok(Self::Three(Cluster::start(&kind, directory).await?)),
-            other => bail!("a store of {other} members is not among what can be started"),
-        }
-    }
-
-    /// Where its members are asked.
-    pub(crate) fn endpoints(&self) -> Vec<String> {
-        match self {
-            Self::One(single) => vec![single.endpoint()],
-            Self::Three(cluster) => cluster.endpoints(),
-        }
-    }
-
-    /// Has the service spread projects over so many shards, as only its first start decides.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub(crate) async fn spread_over(&self, shards: u16) -> anyhow::Result<()> {
-        let mut kv = connect_kv(&self.endpoints()[0]).await?;
-        let record = format!(r#"{{"v":1,"count":{shards}}}"#);
-        kv.put(format!("{ROOT}/shards"), record, None).await?;
-        Ok(())
-    }
-
-    async fn usage(&self) -> anyhow::Result<Usage> {
-        match self {
-            Self::One(single) => single.usage().await,
-            Self::Three(cluster) => cluster.usage().await,
-        }
-    }
-}
-
-/// CreditService in dev mode with default settings, and its store.
-#[derive(Debug)]
-pub(crate) struct Service {
+pub(crate) struct Daemon {
+    name: String,
     program: PathBuf,
     config: PathBuf,
     log: PathBuf,
@@ -87,8 +30,8 @@ pub(crate) struct Service {
     pub(crate) grpc: String,
 }
 
-impl Service {
-    /// A service that is not started yet. `settings` is TOML beside its addresses and its store.
+impl Daemon {
+    /// A service that is not started yet, named as its program is. `settings` is TOML beside its addresses and its store.
     ///
     /// # Errors
     /// No free ports; a file that cannot be written.
@@ -99,9 +42,11 @@ impl Service {
         settings: &str,
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(directory)?;
+        let name = program.file_name().context("a program without a name")?;
+        let name = name.to_string_lossy().into_owned();
         // Three free ports; one is left over.
         let free = Addresses::free()?;
-        let config = directory.join("creditservice.toml");
+        let config = directory.join(format!("{name}.toml"));
         let text = format!(
             "[rest]\naddress = \"{}\"\n[grpc]\naddress = \"{}\"\n[store]\nendpoints = {:?}\n{settings}",
             free.rest,
@@ -112,7 +57,8 @@ impl Service {
         Ok(Self {
             program: program.to_owned(),
             config,
-            log: directory.join("creditservice.log"),
+            log: directory.join(format!("{name}.log")),
+            name,
             process: None,
             store,
             rest: free.rest,
@@ -138,7 +84,7 @@ impl Service {
                 break;
             }
             if began.elapsed() >= START {
-                bail!("creditservice is not ready after {START:?}");
+                bail!("{} is not ready after {START:?}", self.name);
             }
             tokio::time::sleep(PROBE_EVERY).await;
         }
@@ -170,7 +116,7 @@ impl Service {
         nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM)?;
         let deadline = Instant::now() + STOP;
         while process.check().is_ok() {
-            ensure!(Instant::now() < deadline, "creditservice does not stop");
+            ensure!(Instant::now() < deadline, "{} does not stop", self.name);
             tokio::time::sleep(PROBE_EVERY).await;
         }
         Ok(())
@@ -183,7 +129,7 @@ impl Service {
     pub(crate) fn process(&self) -> anyhow::Result<&Process> {
         self.process
             .as_ref()
-            .context("creditservice is not running")
+            .with_context(|| format!("{} is not running", self.name))
     }
 
     /// What it and its store have used so far, and how much CPU time of that was its own.
@@ -196,23 +142,4 @@ impl Service {
         usage.cpu_s += own_cpu_s;
         Ok((usage, own_cpu_s))
     }
-}
-
-/// Asks over a connection that stays open, and returns the `data` of the answer.
-///
-/// # Errors
-/// An answer that is not 2xx.
-pub(crate) async fn call(
-    connection: &mut KeepAlive,
-    address: &str,
-    line: &str,
-    body: &str,
-) -> anyhow::Result<Value> {
-    let status = connection
-        .exchange(&request(address, line, "", body))
-        .await?;
-    let text = String::from_utf8_lossy(connection.body());
-    ensure!((200..300).contains(&status), "{line}: {status} {text}");
-    let mut answer: Value = serde_json::from_str(&text)?;
-    Ok(answer["data"].take())
 }
