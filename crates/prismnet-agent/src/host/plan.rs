@@ -182,8 +182,9 @@ fn switched_off(target: &Ruleset, actual: &HostActual) -> Vec<Device> {
     if actual.forwards {
         return Vec::new();
     }
-    let wanted: BTreeSet<&Device> = devices_of(target).collect();
-    let surplus = devices_of(&actual.network.rules).filter(|device| !wanted.contains(device));
+    let wanted: BTreeSet<&Device> = devices_of(target, crate::host::rules::FORWARDERS).collect();
+    let surplus = devices_of(&actual.network.rules, crate::host::rules::FORWARDERS)
+        .filter(|device| !wanted.contains(device));
     let there = surplus.filter(|device| actual.devices.contains_key(*device));
     there.cloned().collect()
 }

@@ -22,18 +22,21 @@ pub const FLOATING: &str = "floating";
 pub const VTEPS: &str = "vteps";
 /// Devices that forward because we said so: those alone are switched off again.
 pub const FORWARDERS: &str = "forwarders";
+/// Devices by which VPCs get out: uplinks and those of default routes.
+pub const EXITS: &str = "exits";
 
 /// The host's sides of ways out.
 const WAYS: &str = "pnu*";
 
-/// All of them, with these devices as [`FORWARDERS`].
+/// All of them, with these devices as [`EXITS`] and [`FORWARDERS`].
 #[must_use]
-pub fn of(wanted: &HostWanted, forwarders: &BTreeSet<Device>) -> Ruleset {
+pub fn of(wanted: &HostWanted, exits: &BTreeSet<Device>, forwarders: &BTreeSet<Device>) -> Ruleset {
     let mut rules = Ruleset::default();
     let sets = [
         (FLOATING, SetKind::Address),
         (VTEPS, SetKind::Address),
         (FORWARDERS, SetKind::Device),
+        (EXITS, SetKind::Device),
     ];
     for (name, kind) in sets {
         put_set(&mut rules, Family::Ip, name, kind);
@@ -50,6 +53,7 @@ pub fn of(wanted: &HostWanted, forwarders: &BTreeSet<Device>) -> Ruleset {
     forwarders
         .iter()
         .for_each(|device| put(FORWARDERS, device.clone()));
+    exits.iter().for_each(|device| put(EXITS, device.clone()));
     let mut put = |name, hook, said| put_chain(&mut rules, Family::Ip, name, hook, said);
     put("to-host", Some(Hook::open("filter", "input", 0)), to_host());
     put(
@@ -112,6 +116,12 @@ fn through(deny: &[Block]) -> Vec<Rule> {
             say::accept(),
         ]),
         Rule::new(vec![comes_in(), goes_out(), say::drop()]),
+        // The underlay and whatever else the host is in is nobody's way out.
+        Rule::new(vec![
+            comes_in(),
+            say::is_not(say::device_out(), in_set(EXITS)),
+            say::drop(),
+        ]),
         // Link-local: other VPCs' transfer addresses, and what a provider of the host itself tells it there.
         Rule::new(vec![
             comes_in(),

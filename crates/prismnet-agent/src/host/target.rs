@@ -38,10 +38,11 @@ pub fn target(wanted: &HostWanted, actual: &HostActual) -> (HostNetwork, Vec<Str
     }
     if !wanted.kept.is_empty() {
         // What leads to floating IPs that stand.
-        let forward = devices_of(&actual.network.rules);
+        let forward = devices_of(&actual.network.rules, rules::EXITS);
         let there = forward.filter(|device| actual.devices.contains_key(*device));
         forwarders.extend(there.cloned());
     }
+    let exits = forwarders.clone();
     if actual.forwards {
         // It forwards for others already: nothing is to be switched on, nor what they send to be dropped.
         forwarders.clear();
@@ -50,14 +51,14 @@ pub fn target(wanted: &HostWanted, actual: &HostActual) -> (HostNetwork, Vec<Str
         target.settings.insert(forwarding(device), "1".to_owned());
     }
     if !wanted.ways.is_empty() || !actual.owners.is_empty() {
-        target.rules = rules::of(wanted, &forwarders);
+        target.rules = rules::of(wanted, &exits, &forwarders);
     }
     (target, problems)
 }
 
-/// Devices that forward because we said so.
-pub(crate) fn devices_of(rules: &Ruleset) -> impl Iterator<Item = &Device> {
-    let named = (Family::Ip, rules::FORWARDERS.to_owned());
+/// The devices of one of our sets.
+pub(crate) fn devices_of<'a>(rules: &'a Ruleset, set: &str) -> impl Iterator<Item = &'a Device> {
+    let named = (Family::Ip, set.to_owned());
     let set = rules.sets.get(&named);
     set.into_iter()
         .flat_map(|set| set.elements.keys())

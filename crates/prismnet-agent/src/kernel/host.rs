@@ -345,7 +345,7 @@ fn put_settings(actual: &mut HostActual, wanted: &HostWanted) {
         .networks
         .values()
         .map(|network| network.uplink.as_str().to_owned());
-    let told = devices_of(&actual.network.rules).cloned();
+    let told = devices_of(&actual.network.rules, crate::host::rules::FORWARDERS).cloned();
     let mut names: BTreeSet<String> = BTreeSet::from([source_check("all")]);
     for uplink in uplinks {
         names.extend([

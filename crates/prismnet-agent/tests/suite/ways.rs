@@ -377,6 +377,33 @@ async fn internet_access_is_switched_on_and_off() {
     // The node outside is no VTEP and not denied: the way there is open, by each of its addresses.
     assert!(outside.host().pings(a.id, WORLD));
 
+    // Another network of the host's is no way out, not even for what needs no answer.
+    let on_host = |words: &[&str]| outside.lab.net.run(0, words).unwrap();
+    for words in [
+        "link add beside type veth peer name behind",
+        "link set beside addrgenmode none",
+        "link set behind addrgenmode none",
+        "addr add 192.0.2.1/24 dev beside",
+        "link set beside up",
+        "link set behind up",
+        "neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev beside nud permanent",
+    ] {
+        on_host(
+            &["ip"]
+                .into_iter()
+                .chain(words.split(' '))
+                .collect::<Vec<_>>(),
+        );
+    }
+    let sent = || on_host(&["ip", "-s", "-o", "link", "show", "beside"]).stdout;
+    let before = sent();
+    outside.host().in_port(a.id, || {
+        let socket = std::net::UdpSocket::bind((a.ip_address, 0)).unwrap();
+        socket.send_to(b"hello", ("192.0.2.9", 5140)).unwrap();
+    });
+    assert!(outside.host().pings(a.id, WORLD), "what came later is out");
+    assert_eq!(sent(), before);
+
     // Nobody comes in, also not from beside the host, and the host is nobody's router.
     let via = host.to_string();
     let inside = format!("{}/32", others[0]);
