@@ -241,6 +241,7 @@ async fn pass(
     };
     let mut problems = Vec::new();
     let mut actual = space.look(wanted).await?;
+    space.remove_left(&wanted.removed, &actual)?;
     for _ in 0..ROUNDS {
         let steps = plan(wanted, &actual);
         if steps.is_empty() {

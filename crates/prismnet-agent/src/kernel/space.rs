@@ -1,6 +1,10 @@
 //! A VPC's namespace, entered by a thread of its own: what is there, and one step after the other.
 
-use std::{collections::BTreeMap, os::fd::AsRawFd as _, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::AsRawFd as _,
+    sync::Arc,
+};
 
 use prismnet_model::{PortId, VpcId, device};
 use rtnetlink::LinkUnspec;
@@ -137,6 +141,21 @@ impl Space {
         Ok(bridges)
     }
 
+    /// Removes the namespaces of these ports that nothing leads to: one that was killed in the middle has left them.
+    ///
+    /// # Errors
+    /// The machine refuses.
+    pub fn remove_left(&self, ports: &BTreeSet<PortId>, actual: &Actual) -> Result<(), Error> {
+        for port in ports {
+            let name = device::port_namespace(*port);
+            let has_device = actual.network.plugs.contains_key(&device::veth(*port));
+            if !has_device && self.namespaces.identity(&name).is_some() {
+                self.namespaces.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Does one step.
     ///
     /// # Errors
@@ -158,8 +177,9 @@ impl Space {
             Step::PutPlug(name, plug) => self.put_plug(name, plug).await,
             Step::RemovePlug(name, port) => {
                 self.insides.remove(port);
-                self.inner()?.remove(name).await?;
-                self.namespaces.remove(&device::port_namespace(*port))
+                // The namespace first: the device goes with it, and if it does not, it is what leads here again.
+                self.namespaces.remove(&device::port_namespace(*port))?;
+                self.inner()?.remove(name).await
             }
             Step::PutUplink(uplink) => self.put_uplink(uplink).await,
             Step::RemoveUplink => self.inner()?.remove(device::UPLINK_INSIDE).await,
