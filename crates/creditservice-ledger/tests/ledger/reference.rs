@@ -361,9 +361,11 @@ impl World {
         if self.holding(project).count() >= MAX_OPEN {
             return Err("TOO_MANY_RESERVATIONS");
         }
+        // Units alone are a caller's without a wallet; a service may require one even so.
+        let by_caller = matches!(asks, Asks::Caller);
+        let pays = (wants_credit || !by_caller) && self.pays(project, asks)?;
         let amount = match forecast {
-            _ if !wants_credit => 0,
-            _ if !self.pays(project, asks)? => 0,
+            _ if !wants_credit || !pays => 0,
             Some((start, forecast)) => self.forecast(start, forecast)?,
             None => amount,
         };
