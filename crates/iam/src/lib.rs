@@ -21,7 +21,7 @@
 //! | `pki` | certificates renewed, and hosts that join |
 //! | `init` | the first start, and the way back in |
 //! | `escalation` | nobody gives what they do not have |
-//! | `contention` `listing` `removal` `scope` `principal` | what use cases share |
+//! | `removal` `scope` `principal` | what use cases share |
 //! | `rest` `grpc` | the doors |
 //! | `config` `run` `app` | the process |
 
@@ -31,7 +31,6 @@ pub mod audit;
 pub mod binding;
 mod clock;
 pub mod config;
-mod contention;
 pub mod credential;
 pub mod deny_rule;
 mod escalation;
@@ -41,7 +40,6 @@ pub mod guess;
 pub mod hex;
 mod ids;
 pub mod init;
-mod listing;
 pub mod login;
 pub mod oauth;
 pub mod org;
@@ -58,12 +56,16 @@ pub mod signing;
 pub mod text;
 pub mod token;
 pub mod user;
-mod versioned;
 pub mod wellknown;
+
+pub use photon_service::{
+    listing::{Ask, Listing},
+    versioned::Versioned,
+};
+
+use photon_service::{contention, listing, versioned};
 
 pub use app::App;
 pub use config::Config;
 pub use grpc::declared as methods;
-pub use listing::{Ask, Listing};
 pub use run::{Running, Sockets, start};
-pub use versioned::Versioned;

@@ -1,4 +1,12 @@
-//! A service's routes, and what stands around each.
+//! A service's routes, what stands around each, and what their handlers answer with.
+//!
+//! | module | what |
+//! |---|---|
+//! | `answer` | things with a revision, things that are gone |
+//! | `if_match` | changes that are made only to what the caller has seen |
+
+mod answer;
+mod if_match;
 
 use std::sync::Arc;
 
@@ -7,6 +15,11 @@ use axum::{Router, middleware::from_fn_with_state};
 use photon_auth::{Auth, rest::Routes};
 use photon_server::rest::{Taken, refuse_surplus};
 use utoipa::openapi::OpenApi;
+
+pub use self::{
+    answer::{Removed, Revised, removed},
+    if_match::{IfMatch, IfMatchHeader},
+};
 
 /// The routes behind their permissions, and behind what refuses queries and bodies that the document does not know. What else
 /// stands around them (`/health`, 404, limits) is the daemon's.

@@ -18,7 +18,7 @@
 //! | `quota` | units of CreditService, and what it is still to be told |
 //! | `host` | what agents report: how ports are, where hosts reach each other |
 //! | `gone` | orders to take ports down, until they are done |
-//! | `audit` `contention` `listing` `refusal` `scope` `turns` `users` `versioned` `wanted` | what use cases share |
+//! | `audit` `refusal` `scope` `turns` `users` `wanted` | what use cases share |
 //! | `rest` `grpc` | the doors |
 //! | `config` `run` `app` `clock` | the process |
 
@@ -26,7 +26,6 @@ mod app;
 mod audit;
 mod clock;
 pub mod config;
-mod contention;
 mod external;
 mod floating;
 mod gone;
@@ -34,7 +33,6 @@ mod group;
 mod grpc;
 mod host;
 mod known;
-mod listing;
 mod pool;
 mod port;
 mod quota;
@@ -47,9 +45,10 @@ mod scope;
 mod subnet;
 mod turns;
 mod users;
-mod versioned;
 mod vpc;
 mod wanted;
+
+use photon_service::{contention, listing, versioned};
 
 pub use app::App;
 pub use config::Config;

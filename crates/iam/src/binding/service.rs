@@ -153,8 +153,7 @@ pub async fn list(
     ask: &Ask,
 ) -> Result<Listing<Binding>, Error> {
     let (visible, policies) = (ctx.visible()?, app.policies());
-    let keep = |stored: &Stored<Binding>| {
-        let binding = &stored.value;
+    let keep = |binding: &Binding| {
         filter
             .principal
             .as_ref()

@@ -131,8 +131,7 @@ pub async fn list(
     ask: &Ask,
 ) -> Result<Listing<DenyRule>, Error> {
     let (visible, policies) = (ctx.visible()?, app.policies());
-    let keep = |stored: &Stored<DenyRule>| {
-        let rule = &stored.value;
+    let keep = |rule: &DenyRule| {
         (filter.principal.is_none() || filter.principal == rule.principal)
             && filter.scope.as_ref().is_none_or(|at| *at == rule.scope)
             && scope::is_visible(&policies, &visible, &rule.scope)

@@ -163,8 +163,7 @@ pub async fn list(
     ask: &Ask,
 ) -> Result<Listing<Group>, Error> {
     let (visible, policies) = (ctx.visible()?, app.policies());
-    let keep = |stored: &Stored<Group>| {
-        let group = &stored.value;
+    let keep = |group: &Group| {
         scope::is_visible(&policies, &visible, &home(group))
             && (filter.org.is_none() || filter.org == group.org)
     };

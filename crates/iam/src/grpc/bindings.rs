@@ -11,8 +11,8 @@ use tonic::{Request, Response, Status};
 use super::{
     Doors,
     fields::{
-        ask, condition, generated_id, maybe_name, maybe_principal, maybe_scope, name, new_end,
-        page, principal, scope, shown_condition, shown_time, time,
+        IntoMessage, ask, condition, generated_id, maybe_name, maybe_principal, maybe_scope, name,
+        new_end, page, principal, scope, shown_condition, shown_time, time,
     },
 };
 use crate::{
@@ -20,10 +20,12 @@ use crate::{
     versioned::Versioned,
 };
 
-impl From<Versioned<Binding>> for pb::Binding {
-    fn from(binding: Versioned<Binding>) -> Self {
-        let Versioned { value, revision } = binding;
-        Self {
+impl IntoMessage for Versioned<Binding> {
+    type Message = pb::Binding;
+
+    fn into_message(self) -> pb::Binding {
+        let Versioned { value, revision } = self;
+        pb::Binding {
             id: value.id.to_string(),
             principal: value.principal.into(),
             role: value.role.into(),
@@ -51,7 +53,7 @@ impl Bindings for Doors {
                 condition: condition("condition", asked.condition)?,
                 expires_at: time("expires_at", asked.expires_at)?,
             };
-            Ok(service::create(&app, &ctx, new).await?.into())
+            Ok(service::create(&app, &ctx, new).await?.into_message())
         })
         .await
     }
@@ -62,7 +64,7 @@ impl Bindings for Doors {
     ) -> Result<Response<pb::Binding>, Status> {
         self.serve(request, |app, ctx, asked| async move {
             let id = generated_id("binding", &asked.id)?;
-            Ok(service::get(&app, &ctx, &id).await?.into())
+            Ok(service::get(&app, &ctx, &id).await?.into_message())
         })
         .await
     }
@@ -97,7 +99,7 @@ impl Bindings for Doors {
                 expires_at: new_end(asked.expires_at, asked.never_expires)?,
             };
             let done = service::update(&app, &ctx, &id, &change, asked.revision).await?;
-            Ok(done.into())
+            Ok(done.into_message())
         })
         .await
     }

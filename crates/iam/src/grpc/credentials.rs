@@ -11,7 +11,8 @@ use tonic::{Request, Response, Status};
 use super::{
     Doors,
     fields::{
-        ask, generated_id, given, maybe_label, maybe_principal, new_end, page, shown_time, time,
+        IntoMessage, ask, generated_id, given, maybe_label, maybe_principal, new_end, page,
+        shown_time, time,
     },
 };
 use crate::{
@@ -19,15 +20,17 @@ use crate::{
     versioned::Versioned,
 };
 
-impl From<Versioned<Shown>> for pb::Credential {
-    fn from(shown: Versioned<Shown>) -> Self {
-        let Versioned { value, revision } = shown;
+impl IntoMessage for Versioned<Shown> {
+    type Message = pb::Credential;
+
+    fn into_message(self) -> pb::Credential {
+        let Versioned { value, revision } = self;
         let Shown {
             credential,
             last_used_at,
         } = value;
         let material = &credential.material;
-        Self {
+        pb::Credential {
             id: credential.id.to_string(),
             kind: material.kind().to_owned(),
             fingerprint: material.fingerprint().unwrap_or_default().to_owned(),
@@ -76,7 +79,7 @@ impl Credentials for Doors {
             let secret = made.secret.as_ref().map(Secret::expose);
             Ok(CreateCredentialResponse {
                 secret: secret.unwrap_or_default().to_owned(),
-                credential: Some(made.shown.into()),
+                credential: Some(made.shown.into_message()),
             })
         })
         .await
@@ -88,7 +91,7 @@ impl Credentials for Doors {
     ) -> Result<Response<pb::Credential>, Status> {
         self.serve(request, |app, ctx, asked| async move {
             let id = generated_id("credential", &asked.id)?;
-            Ok(service::get(&app, &ctx, id).await?.into())
+            Ok(service::get(&app, &ctx, id).await?.into_message())
         })
         .await
     }
@@ -122,7 +125,7 @@ impl Credentials for Doors {
                 expires_at: new_end(asked.expires_at, asked.never_expires)?,
             };
             let done = service::update(&app, &ctx, id, &change, asked.revision).await?;
-            Ok(done.into())
+            Ok(done.into_message())
         })
         .await
     }

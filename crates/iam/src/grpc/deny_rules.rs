@@ -10,8 +10,8 @@ use tonic::{Request, Response, Status};
 use super::{
     Doors,
     fields::{
-        ask, condition, generated_id, maybe_principal, maybe_scope, maybe_text, page, patterns,
-        scope, shown_condition, shown_time, texts,
+        IntoMessage, ask, condition, generated_id, maybe_principal, maybe_scope, maybe_text, page,
+        patterns, scope, shown_condition, shown_time, texts,
     },
 };
 use crate::{
@@ -19,10 +19,12 @@ use crate::{
     versioned::Versioned,
 };
 
-impl From<Versioned<DenyRule>> for pb::DenyRule {
-    fn from(rule: Versioned<DenyRule>) -> Self {
-        let Versioned { value, revision } = rule;
-        Self {
+impl IntoMessage for Versioned<DenyRule> {
+    type Message = pb::DenyRule;
+
+    fn into_message(self) -> pb::DenyRule {
+        let Versioned { value, revision } = self;
+        pb::DenyRule {
             id: value.id.to_string(),
             principal: maybe_text(value.principal),
             permissions: texts(&value.permissions),
@@ -48,7 +50,7 @@ impl DenyRules for Doors {
                 scope: scope("scope", &asked.scope)?,
                 condition: condition("condition", asked.condition)?,
             };
-            Ok(service::create(&app, &ctx, new).await?.into())
+            Ok(service::create(&app, &ctx, new).await?.into_message())
         })
         .await
     }
@@ -59,7 +61,7 @@ impl DenyRules for Doors {
     ) -> Result<Response<pb::DenyRule>, Status> {
         self.serve(request, |app, ctx, asked| async move {
             let id = generated_id("deny rule", &asked.id)?;
-            Ok(service::get(&app, &ctx, &id).await?.into())
+            Ok(service::get(&app, &ctx, &id).await?.into_message())
         })
         .await
     }

@@ -11,7 +11,8 @@ use tonic::{Request, Response, Status};
 use super::{
     Doors,
     fields::{
-        ask, given, id, maybe_label, maybe_name, maybe_text, page, principal, principals, texts,
+        IntoMessage, ask, given, id, maybe_label, maybe_name, maybe_text, page, principal,
+        principals, texts,
     },
 };
 use crate::{
@@ -19,10 +20,12 @@ use crate::{
     versioned::Versioned,
 };
 
-impl From<Versioned<Group>> for pb::Group {
-    fn from(group: Versioned<Group>) -> Self {
-        let Versioned { value, revision } = group;
-        Self {
+impl IntoMessage for Versioned<Group> {
+    type Message = pb::Group;
+
+    fn into_message(self) -> pb::Group {
+        let Versioned { value, revision } = self;
+        pb::Group {
             id: value.id.into(),
             org_id: maybe_text(value.org),
             title: value.title,
@@ -45,7 +48,7 @@ impl Groups for Doors {
                 title: maybe_label("title", given(&asked.title).map(str::to_owned))?,
                 members: principals("members", &asked.members)?,
             };
-            Ok(service::create(&app, &ctx, new).await?.into())
+            Ok(service::create(&app, &ctx, new).await?.into_message())
         })
         .await
     }
@@ -53,7 +56,7 @@ impl Groups for Doors {
     async fn get(&self, request: Request<GetGroupRequest>) -> Result<Response<pb::Group>, Status> {
         self.serve(request, |app, ctx, asked| async move {
             let id = id("group", &asked.id)?;
-            Ok(service::get(&app, &ctx, &id).await?.into())
+            Ok(service::get(&app, &ctx, &id).await?.into_message())
         })
         .await
     }
@@ -86,7 +89,7 @@ impl Groups for Doors {
                 title: maybe_label("title", asked.title)?,
             };
             let done = service::update(&app, &ctx, &id, &change, asked.revision).await?;
-            Ok(done.into())
+            Ok(done.into_message())
         })
         .await
     }
@@ -110,7 +113,9 @@ impl Groups for Doors {
         self.serve(request, |app, ctx, asked| async move {
             let id = id("group", &asked.id)?;
             let member = principal("member", &asked.member)?;
-            Ok(service::add_member(&app, &ctx, &id, &member).await?.into())
+            Ok(service::add_member(&app, &ctx, &id, &member)
+                .await?
+                .into_message())
         })
         .await
     }
@@ -124,7 +129,7 @@ impl Groups for Doors {
             let member = principal("member", &asked.member)?;
             Ok(service::remove_member(&app, &ctx, &id, &member)
                 .await?
-                .into())
+                .into_message())
         })
         .await
     }

@@ -9,17 +9,19 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Doors,
-    fields::{ask, id, label, maybe_label, maybe_name, page, shown_time},
+    fields::{IntoMessage, ask, id, label, maybe_label, maybe_name, page, shown_time},
 };
 use crate::{
     org::{NewOrg, OrgChange, service},
     versioned::Versioned,
 };
 
-impl From<Versioned<Org>> for pb::Org {
-    fn from(org: Versioned<Org>) -> Self {
-        let Versioned { value, revision } = org;
-        Self {
+impl IntoMessage for Versioned<Org> {
+    type Message = pb::Org;
+
+    fn into_message(self) -> pb::Org {
+        let Versioned { value, revision } = self;
+        pb::Org {
             id: value.id.into(),
             name: value.name,
             implicit: value.implicit,
@@ -41,7 +43,7 @@ impl Orgs for Doors {
                 id: maybe_name("id", &asked.id)?,
                 name: label("name", asked.name)?,
             };
-            Ok(service::create(&app, &ctx, new).await?.into())
+            Ok(service::create(&app, &ctx, new).await?.into_message())
         })
         .await
     }
@@ -49,7 +51,7 @@ impl Orgs for Doors {
     async fn get(&self, request: Request<GetOrgRequest>) -> Result<Response<pb::Org>, Status> {
         self.serve(request, |app, ctx, asked| async move {
             let id = id("org", &asked.id)?;
-            Ok(service::get(&app, &ctx, &id).await?.into())
+            Ok(service::get(&app, &ctx, &id).await?.into_message())
         })
         .await
     }
@@ -80,7 +82,7 @@ impl Orgs for Doors {
                 disabled: asked.disabled,
             };
             let done = service::update(&app, &ctx, &id, &change, asked.revision).await?;
-            Ok(done.into())
+            Ok(done.into_message())
         })
         .await
     }

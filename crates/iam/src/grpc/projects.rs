@@ -10,17 +10,19 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Doors,
-    fields::{ask, id, label, maybe_label, maybe_name, name, page, shown_time},
+    fields::{IntoMessage, ask, id, label, maybe_label, maybe_name, name, page, shown_time},
 };
 use crate::{
     project::{NewProject, ProjectChange, ProjectFilter, service},
     versioned::Versioned,
 };
 
-impl From<Versioned<Project>> for pb::Project {
-    fn from(project: Versioned<Project>) -> Self {
-        let Versioned { value, revision } = project;
-        Self {
+impl IntoMessage for Versioned<Project> {
+    type Message = pb::Project;
+
+    fn into_message(self) -> pb::Project {
+        let Versioned { value, revision } = self;
+        pb::Project {
             id: value.id.into(),
             name: value.name,
             org_id: value.org.into(),
@@ -44,7 +46,7 @@ impl Projects for Doors {
                 id: maybe_name("id", &asked.id)?,
                 org: name("org_id", &asked.org_id)?,
             };
-            Ok(service::create(&app, &ctx, new).await?.into())
+            Ok(service::create(&app, &ctx, new).await?.into_message())
         })
         .await
     }
@@ -55,7 +57,7 @@ impl Projects for Doors {
     ) -> Result<Response<pb::Project>, Status> {
         self.serve(request, |app, ctx, asked| async move {
             let id = id("project", &asked.id)?;
-            Ok(service::get(&app, &ctx, &id).await?.into())
+            Ok(service::get(&app, &ctx, &id).await?.into_message())
         })
         .await
     }
@@ -89,7 +91,7 @@ impl Projects for Doors {
                 disabled: asked.disabled,
             };
             let done = service::update(&app, &ctx, &id, &change, asked.revision).await?;
-            Ok(done.into())
+            Ok(done.into_message())
         })
         .await
     }

@@ -9,17 +9,22 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Doors,
-    fields::{ask, given, id, maybe_label, maybe_name, maybe_text, name, page, patterns, texts},
+    fields::{
+        IntoMessage, ask, given, id, maybe_label, maybe_name, maybe_text, name, page, patterns,
+        texts,
+    },
 };
 use crate::{
     role::{NewRole, RoleChange, RoleFilter, service},
     versioned::Versioned,
 };
 
-impl From<Versioned<Role>> for pb::Role {
-    fn from(role: Versioned<Role>) -> Self {
-        let Versioned { value, revision } = role;
-        Self {
+impl IntoMessage for Versioned<Role> {
+    type Message = pb::Role;
+
+    fn into_message(self) -> pb::Role {
+        let Versioned { value, revision } = self;
+        pb::Role {
             built_in: built_in(&value.id).is_some(),
             permissions: texts(&value.permissions),
             except: texts(&value.except),
@@ -45,7 +50,7 @@ impl Roles for Doors {
                 permissions: patterns("permissions", &asked.permissions)?,
                 org: maybe_name("org_id", &asked.org_id)?,
             };
-            Ok(service::create(&app, &ctx, new).await?.into())
+            Ok(service::create(&app, &ctx, new).await?.into_message())
         })
         .await
     }
@@ -53,7 +58,7 @@ impl Roles for Doors {
     async fn get(&self, request: Request<GetRoleRequest>) -> Result<Response<pb::Role>, Status> {
         self.serve(request, |app, ctx, asked| async move {
             let id = id("role", &asked.id)?;
-            Ok(service::get(&app, &ctx, &id).await?.into())
+            Ok(service::get(&app, &ctx, &id).await?.into_message())
         })
         .await
     }
@@ -89,7 +94,7 @@ impl Roles for Doors {
                 permissions: (!permissions.is_empty()).then_some(permissions),
             };
             let done = service::update(&app, &ctx, &id, &change, asked.revision).await?;
-            Ok(done.into())
+            Ok(done.into_message())
         })
         .await
     }

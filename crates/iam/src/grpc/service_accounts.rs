@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Doors,
-    fields::{ask, id, label, maybe_label, maybe_name, name, page, shown_time},
+    fields::{IntoMessage, ask, id, label, maybe_label, maybe_name, name, page, shown_time},
 };
 use crate::{
     service_account::{
@@ -19,10 +19,12 @@ use crate::{
     versioned::Versioned,
 };
 
-impl From<Versioned<ServiceAccount>> for pb::ServiceAccount {
-    fn from(account: Versioned<ServiceAccount>) -> Self {
-        let Versioned { value, revision } = account;
-        Self {
+impl IntoMessage for Versioned<ServiceAccount> {
+    type Message = pb::ServiceAccount;
+
+    fn into_message(self) -> pb::ServiceAccount {
+        let Versioned { value, revision } = self;
+        pb::ServiceAccount {
             id: value.id.into(),
             project_id: value.project.into(),
             name: value.name,
@@ -47,7 +49,7 @@ impl ServiceAccounts for Doors {
                 name: label("name", asked.name)?,
                 project: name("project_id", &asked.project_id)?,
             };
-            Ok(service::create(&app, &ctx, new).await?.into())
+            Ok(service::create(&app, &ctx, new).await?.into_message())
         })
         .await
     }
@@ -58,7 +60,7 @@ impl ServiceAccounts for Doors {
     ) -> Result<Response<pb::ServiceAccount>, Status> {
         self.serve(request, |app, ctx, asked| async move {
             let id = id("service account", &asked.id)?;
-            Ok(service::get(&app, &ctx, &id).await?.into())
+            Ok(service::get(&app, &ctx, &id).await?.into_message())
         })
         .await
     }
@@ -93,7 +95,7 @@ impl ServiceAccounts for Doors {
                 disabled: asked.disabled,
             };
             let done = service::update(&app, &ctx, &id, &change, asked.revision).await?;
-            Ok(done.into())
+            Ok(done.into_message())
         })
         .await
     }

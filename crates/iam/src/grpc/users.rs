@@ -10,7 +10,9 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Doors,
-    fields::{ask, email, id, label, maybe_label, maybe_name, maybe_text, page, shown_time},
+    fields::{
+        IntoMessage, ask, email, id, label, maybe_label, maybe_name, maybe_text, page, shown_time,
+    },
 };
 use crate::{
     credential::{self, Secret},
@@ -21,10 +23,12 @@ use crate::{
 /// What `type` says of every user, as in the guide.
 const TYPE: &str = "user";
 
-impl From<Versioned<User>> for pb::User {
-    fn from(user: Versioned<User>) -> Self {
-        let Versioned { value, revision } = user;
-        Self {
+impl IntoMessage for Versioned<User> {
+    type Message = pb::User;
+
+    fn into_message(self) -> pb::User {
+        let Versioned { value, revision } = self;
+        pb::User {
             id: value.id.into(),
             name: value.name,
             email: value.email,
@@ -55,7 +59,7 @@ impl Users for Doors {
                 email: email("email", asked.email)?,
                 org: maybe_name("org_id", &asked.org_id)?,
             };
-            Ok(service::create(&app, &ctx, new).await?.into())
+            Ok(service::create(&app, &ctx, new).await?.into_message())
         })
         .await
     }
@@ -63,7 +67,7 @@ impl Users for Doors {
     async fn get(&self, request: Request<GetUserRequest>) -> Result<Response<pb::User>, Status> {
         self.serve(request, |app, ctx, asked| async move {
             let id = id("user", &asked.id)?;
-            Ok(service::get(&app, &ctx, &id).await?.into())
+            Ok(service::get(&app, &ctx, &id).await?.into_message())
         })
         .await
     }
@@ -98,7 +102,7 @@ impl Users for Doors {
                 disabled: asked.disabled,
             };
             let done = service::update(&app, &ctx, &id, &change, asked.revision).await?;
-            Ok(done.into())
+            Ok(done.into_message())
         })
         .await
     }

@@ -122,7 +122,7 @@ async fn read(app: &App, id: &Name) -> Result<Stored<Org>, Error> {
 /// Lists the orgs the caller may see.
 pub async fn list(app: &App, ctx: &Context, ask: &Ask) -> Result<Listing<Org>, Error> {
     let visible = ctx.visible()?;
-    let keep = |org: &Stored<Org>| visible.org(&org.value.id);
+    let keep = |org: &Org| visible.org(&org.id);
     listing::list(&app.records(), "", ask, keep).await
 }
 

@@ -172,8 +172,7 @@ pub async fn list(
     ask: &Ask,
 ) -> Result<Listing<Project>, Error> {
     let visible = ctx.visible()?;
-    let keep = |stored: &Stored<Project>| {
-        let project = &stored.value;
+    let keep = |project: &Project| {
         visible.project(&project.id, Some(&project.org))
             && filter.org.as_ref().is_none_or(|org| *org == project.org)
     };

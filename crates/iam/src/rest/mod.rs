@@ -5,12 +5,8 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `answer` | things with a revision, things that are gone |
-//! | `if_match` | changes that are made only to what the caller has seen |
 //! | `schema` | ids, principals, scopes, permissions and conditions, for the document |
 
-mod answer;
-mod if_match;
 mod openapi;
 pub(crate) mod schema;
 
@@ -20,12 +16,11 @@ use axum::Router;
 use photon_auth::rest::{Declared, Routes};
 
 pub(crate) use photon_server::rest::{Envelope, ErrorEnvelope};
-pub(crate) use photon_service::openapi::Failure;
-
-pub(crate) use self::{
-    answer::{Removed, Revised, removed},
-    if_match::{IfMatch, IfMatchHeader},
+pub(crate) use photon_service::{
+    openapi::Failure,
+    rest::{IfMatch, IfMatchHeader, Removed, Revised, removed},
 };
+
 use crate::app::App;
 pub use openapi::openapi;
 

@@ -8,12 +8,6 @@ use utoipa::ToSchema;
 #[expect(dead_code, reason = "only described, never built")]
 pub(crate) struct IdText(String);
 
-/// A revision as an answer's `ETag` said it, or `*`.
-#[derive(ToSchema)]
-#[schema(value_type = String, pattern = "^(\\*|\"[0-9]{1,18}\")$", example = "\"42\"")]
-#[expect(dead_code, reason = "only described, never built")]
-pub(crate) struct EtagText(String);
-
 /// What people call it: 1 to 200 bytes, no control characters, not only spaces.
 #[derive(ToSchema)]
 #[schema(value_type = String, min_length = 1, max_length = 200, example = "Production")]

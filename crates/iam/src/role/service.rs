@@ -127,8 +127,7 @@ pub async fn list(
         })
         .collect();
     first.sort_by_key(|(id, _)| *id);
-    let keep_stored = |stored: &Stored<Role>| keep(&stored.value);
-    listing::list_after(&app.records(), NOT_STORED, first, ask, keep_stored).await
+    listing::list_after(&app.records(), NOT_STORED, first, ask, keep).await
 }
 
 /// Changes a role, and with it what all its bindings give.

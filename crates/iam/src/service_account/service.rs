@@ -122,9 +122,7 @@ pub async fn list(
     ask: &Ask,
 ) -> Result<Listing<ServiceAccount>, Error> {
     let (visible, policies) = (ctx.visible()?, app.policies());
-    let keep = |stored: &Stored<ServiceAccount>| {
-        scope::is_visible(&policies, &visible, &home(&stored.value))
-    };
+    let keep = |account: &ServiceAccount| scope::is_visible(&policies, &visible, &home(account));
     let below = filter
         .project
         .as_ref()

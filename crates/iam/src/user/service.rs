@@ -107,8 +107,7 @@ pub async fn list(
         None => None,
     };
     let policies = app.auth.policies();
-    let keep = |stored: &Stored<User>| {
-        let user = &stored.value;
+    let keep = |user: &User| {
         let who = principal::user(&user.id);
         let seen = scope::is_visible(&policies, &visible, &home(user))
             || holds_somewhere(&policies, &who, |held| {

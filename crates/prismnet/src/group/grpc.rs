@@ -10,8 +10,8 @@ use crate::{
     grpc::{
         Doors,
         fields::{
-            ask, description, given, id, id_in, label, maybe_description, maybe_label, maybe_name,
-            name, page, shown_time,
+            IntoMessage, ask, description, given, id, id_in, label, maybe_description, maybe_label,
+            maybe_name, name, page, shown_time,
         },
     },
     rule::{self, RuleFields},
@@ -19,10 +19,12 @@ use crate::{
     versioned::Versioned,
 };
 
-impl From<Versioned<SecurityGroup>> for pb::SecurityGroup {
-    fn from(group: Versioned<SecurityGroup>) -> Self {
-        let Versioned { value, revision } = group;
-        Self {
+impl IntoMessage for Versioned<SecurityGroup> {
+    type Message = pb::SecurityGroup;
+
+    fn into_message(self) -> pb::SecurityGroup {
+        let Versioned { value, revision } = self;
+        pb::SecurityGroup {
             status: status(&value).to_owned(),
             id: value.id.to_string(),
             name: value.name,
@@ -36,14 +38,16 @@ impl From<Versioned<SecurityGroup>> for pb::SecurityGroup {
     }
 }
 
-impl From<Versioned<Rule>> for pb::Rule {
-    fn from(rule: Versioned<Rule>) -> Self {
-        let Versioned { value, revision } = rule;
+impl IntoMessage for Versioned<Rule> {
+    type Message = pb::Rule;
+
+    fn into_message(self) -> pb::Rule {
+        let Versioned { value, revision } = self;
         let (remote_cidr, remote_group_id) = match value.remote {
             Remote::Cidr(block) => (block.to_string(), String::new()),
             Remote::Group(group) => (String::new(), group.to_string()),
         };
-        Self {
+        pb::Rule {
             id: value.id.to_string(),
             security_group_id: value.group.to_string(),
             direction: value.direction.as_str().to_owned(),
@@ -87,7 +91,7 @@ impl SecurityGroups for Doors {
                 },
                 description: description(asked.description)?,
             };
-            Ok(service::create(&app, &ctx, new).await?.into())
+            Ok(service::create(&app, &ctx, new).await?.into_message())
         })
         .await
     }
@@ -100,7 +104,7 @@ impl SecurityGroups for Doors {
             let id = id("security group", &asked.id)?;
             Ok(service::get(&app, &ctx, id, &Owner::default())
                 .await?
-                .into())
+                .into_message())
         })
         .await
     }
@@ -139,7 +143,7 @@ impl SecurityGroups for Doors {
                 description: maybe_description(asked.description)?,
             };
             let done = service::update(&app, &ctx, id, &change, asked.revision).await?;
-            Ok(done.into())
+            Ok(done.into_message())
         })
         .await
     }
@@ -168,7 +172,9 @@ impl SecurityGroups for Doors {
                 &asked.security_group_id,
             )?;
             let new = fields(asked)?.parsed()?;
-            Ok(rule::service::create(&app, &ctx, group, new).await?.into())
+            Ok(rule::service::create(&app, &ctx, group, new)
+                .await?
+                .into_message())
         })
         .await
     }

@@ -95,9 +95,24 @@ pub(crate) fn ask(limit: i64, page_token: &str) -> Result<Ask, Error> {
     Ask::new(limit, given(page_token))
 }
 
+/// What use cases answer with, as a message. `From` cannot say it: neither the message nor [`Versioned`] is of this crate.
+pub(crate) trait IntoMessage {
+    /// Of gRPC.
+    type Message;
+
+    fn into_message(self) -> Self::Message;
+}
+
 /// A list's rows and the token of its next page.
-pub(crate) fn page<T, M: From<Versioned<T>>>(listing: Listing<T>) -> (Vec<M>, String) {
-    let rows = listing.items.into_iter().map(M::from).collect();
+pub(crate) fn page<T, M>(listing: Listing<T>) -> (Vec<M>, String)
+where
+    Versioned<T>: IntoMessage<Message = M>,
+{
+    let rows = listing
+        .items
+        .into_iter()
+        .map(IntoMessage::into_message)
+        .collect();
     (rows, listing.next_page_token.unwrap_or_default())
 }
 

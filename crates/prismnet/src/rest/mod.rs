@@ -5,15 +5,11 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `answer` | things with a revision, things that are gone |
 //! | `given` | members that are there, be it with nothing |
-//! | `if_match` | changes that are made only to what the caller has seen |
 //! | `owner` | whose thing a path must mean |
 //! | `schema` | ids, blocks, addresses and texts, for the document |
 
-mod answer;
 mod given;
-mod if_match;
 mod openapi;
 mod owner;
 pub(crate) mod schema;
@@ -24,12 +20,13 @@ use axum::Router;
 use photon_auth::rest::{Declared, Routes};
 
 pub(crate) use photon_server::rest::Envelope;
-pub(crate) use photon_service::openapi::Failure;
+pub(crate) use photon_service::{
+    openapi::Failure,
+    rest::{IfMatch, IfMatchHeader, Removed, Revised, removed},
+};
 
 pub(crate) use self::{
-    answer::{Removed, Revised, removed},
     given::given,
-    if_match::{IfMatch, IfMatchHeader},
     owner::OwnerQuery,
 };
 use crate::app::App;

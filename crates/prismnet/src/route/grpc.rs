@@ -8,7 +8,9 @@ use super::{NewRoute, RouteFilter, destination, service};
 use crate::{
     grpc::{
         Doors,
-        fields::{ask, description, given, id, maybe_name, page, required, shown_time},
+        fields::{
+            IntoMessage, ask, description, given, id, maybe_name, page, required, shown_time,
+        },
     },
     refusal,
     scope::Owner,
@@ -16,10 +18,12 @@ use crate::{
     wanted::Wanted,
 };
 
-impl From<Versioned<Route>> for pb::Route {
-    fn from(route: Versioned<Route>) -> Self {
-        let Versioned { value, revision } = route;
-        Self {
+impl IntoMessage for Versioned<Route> {
+    type Message = pb::Route;
+
+    fn into_message(self) -> pb::Route {
+        let Versioned { value, revision } = self;
+        pb::Route {
             id: value.id.to_string(),
             vpc_id: value.vpc.to_string(),
             org_id: value.org.into(),
@@ -46,7 +50,7 @@ impl Routes for Doors {
                 next_hop: refusal::address("next_hop", required("next_hop", &asked.next_hop)?)?,
                 description: description(asked.description)?,
             };
-            Ok(service::create(&app, &ctx, new).await?.into())
+            Ok(service::create(&app, &ctx, new).await?.into_message())
         })
         .await
     }
@@ -57,7 +61,7 @@ impl Routes for Doors {
     ) -> Result<Response<pb::Route>, Status> {
         self.serve(request, |app, ctx, asked| async move {
             let id = id("route", &asked.id)?;
-            Ok(service::get(&app, &ctx, id).await?.into())
+            Ok(service::get(&app, &ctx, id).await?.into_message())
         })
         .await
     }

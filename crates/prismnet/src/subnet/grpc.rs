@@ -9,8 +9,8 @@ use crate::{
     grpc::{
         Doors,
         fields::{
-            ask, description, given, id, label, maybe_description, maybe_label, maybe_name, page,
-            required, shown_time,
+            IntoMessage, ask, description, given, id, label, maybe_description, maybe_label,
+            maybe_name, page, required, shown_time,
         },
     },
     refusal,
@@ -20,10 +20,12 @@ use crate::{
     wanted::Wanted,
 };
 
-impl From<Versioned<Subnet>> for pb::Subnet {
-    fn from(subnet: Versioned<Subnet>) -> Self {
-        let Versioned { value, revision } = subnet;
-        Self {
+impl IntoMessage for Versioned<Subnet> {
+    type Message = pb::Subnet;
+
+    fn into_message(self) -> pb::Subnet {
+        let Versioned { value, revision } = self;
+        pb::Subnet {
             id: value.id.to_string(),
             name: value.name,
             vpc_id: value.vpc.to_string(),
@@ -61,7 +63,7 @@ impl Subnets for Doors {
                     project: maybe_name("project_id", &asked.project_id)?,
                 },
             };
-            Ok(service::create(&app, &ctx, new).await?.into())
+            Ok(service::create(&app, &ctx, new).await?.into_message())
         })
         .await
     }
@@ -73,7 +75,7 @@ impl Subnets for Doors {
         self.serve(request, |app, ctx, asked| async move {
             let id = id("subnet", &asked.id)?;
             let any = SubnetFilter::default();
-            Ok(service::get(&app, &ctx, id, &any).await?.into())
+            Ok(service::get(&app, &ctx, id, &any).await?.into_message())
         })
         .await
     }
@@ -112,7 +114,7 @@ impl Subnets for Doors {
                 description: maybe_description(asked.description)?,
             };
             let done = service::update(&app, &ctx, id, &change, asked.revision).await?;
-            Ok(done.into())
+            Ok(done.into_message())
         })
         .await
     }

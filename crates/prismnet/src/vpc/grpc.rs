@@ -9,18 +9,20 @@ use crate::{
     grpc::{
         Doors,
         fields::{
-            ask, description, given, id, label, maybe_description, maybe_label, maybe_name, name,
-            page, required, shown_time,
+            IntoMessage, ask, description, given, id, label, maybe_description, maybe_label,
+            maybe_name, name, page, required, shown_time,
         },
     },
     scope::{Home, Owner},
     versioned::Versioned,
 };
 
-impl From<Versioned<Vpc>> for pb::Vpc {
-    fn from(vpc: Versioned<Vpc>) -> Self {
-        let Versioned { value, revision } = vpc;
-        Self {
+impl IntoMessage for Versioned<Vpc> {
+    type Message = pb::Vpc;
+
+    fn into_message(self) -> pb::Vpc {
+        let Versioned { value, revision } = self;
+        pb::Vpc {
             id: value.id.to_string(),
             name: value.name,
             org_id: value.org.into(),
@@ -54,7 +56,7 @@ impl Vpcs for Doors {
                 description: description(asked.description)?,
                 internet_access: asked.internet_access,
             };
-            Ok(service::create(&app, &ctx, new).await?.into())
+            Ok(service::create(&app, &ctx, new).await?.into_message())
         })
         .await
     }
@@ -64,7 +66,7 @@ impl Vpcs for Doors {
             let id = id("vpc", &asked.id)?;
             Ok(service::get(&app, &ctx, id, &Owner::default())
                 .await?
-                .into())
+                .into_message())
         })
         .await
     }
@@ -103,7 +105,7 @@ impl Vpcs for Doors {
                 internet_access: asked.internet_access,
             };
             let done = service::update(&app, &ctx, id, &change, asked.revision).await?;
-            Ok(done.into())
+            Ok(done.into_message())
         })
         .await
     }

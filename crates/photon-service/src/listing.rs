@@ -1,14 +1,14 @@
 //! Lists, as decision 16 of the architecture has them: everything up to a bound, or pages by key.
 
 use photon_core::{Code, Error, PageToken};
-use photon_store::{Collection, PageRequest, Record, Stored};
+use photon_store::{Collection, PageRequest, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::versioned::Versioned;
 
 /// The most rows of a list without a limit, and the largest limit.
-pub(crate) const MOST_ROWS: usize = 10_000;
+pub const MOST_ROWS: usize = 10_000;
 
 /// Rows read at once while looking for those that are asked for.
 const CHUNK: usize = 1_000;
@@ -64,11 +64,14 @@ pub struct Listing<T> {
 }
 
 /// Reads the records below `prefix` that are to be shown. A page may be shorter than its limit and still have a next one.
-pub(crate) async fn list<T: Record>(
+///
+/// # Errors
+/// A page token of another list; more than [`MOST_ROWS`] rows without a limit; the store's failures.
+pub async fn list<T: Record>(
     records: &Collection<T>,
     prefix: &str,
     ask: &Ask,
-    keep: impl Fn(&Stored<T>) -> bool,
+    keep: impl Fn(&T) -> bool,
 ) -> Result<Listing<T>, Error> {
     // A token is not signed: one that leads elsewhere is none of this list.
     if ask
@@ -84,12 +87,15 @@ pub(crate) async fn list<T: Record>(
 
 /// [`list`] of all records of a collection, after rows that are not stored: in order, each with its id. `mark` begins
 /// their positions and no key.
-pub(crate) async fn list_after<T: Record>(
+///
+/// # Errors
+/// As [`list`].
+pub async fn list_after<T: Record>(
     records: &Collection<T>,
     mark: &str,
     first: Vec<(&str, Versioned<T>)>,
     ask: &Ask,
-    keep: impl Fn(&Stored<T>) -> bool,
+    keep: impl Fn(&T) -> bool,
 ) -> Result<Listing<T>, Error> {
     let mut rows = Rows::new(ask.limit);
     let after = match &ask.after {
@@ -112,7 +118,10 @@ pub(crate) async fn list_after<T: Record>(
 }
 
 /// Whether there is any such record.
-pub(crate) async fn any<T: Record>(
+///
+/// # Errors
+/// The store's failures.
+pub async fn any<T: Record>(
     records: &Collection<T>,
     wanted: impl Fn(&T) -> bool,
 ) -> Result<bool, Error> {
@@ -177,20 +186,22 @@ impl<T: Record> Rows<T> {
         records: &Collection<T>,
         prefix: &str,
         mut after: Option<String>,
-        keep: impl Fn(&Stored<T>) -> bool,
+        keep: impl Fn(&T) -> bool,
     ) -> Result<Listing<T>, Error> {
         let mut looked_at = 0;
+        // A page that keeps nearly everything should not read a thousand rows to show ten.
+        let mut chunk = self.limit.map_or(CHUNK, |limit| (limit + 1).min(CHUNK));
         loop {
             let request = PageRequest {
                 prefix: prefix.to_owned(),
                 after: after.take(),
-                limit: CHUNK,
+                limit: chunk,
                 revision: 0,
             };
             let page = records.list(&request).await?;
             looked_at += page.items.len();
             for stored in page.items {
-                if !keep(&stored) {
+                if !keep(&stored.value) {
                     continue;
                 }
                 if self.is_full() {
@@ -209,6 +220,7 @@ impl<T: Record> Rows<T> {
                 return self.continued();
             }
             after = Some(next);
+            chunk = CHUNK;
         }
     }
 }

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long one request goes on losing.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why an attempt wrote nothing.
 #[derive(Debug)]
-pub(crate) enum Lost {
+pub enum Lost {
     /// Something it had read was changed; another attempt may win.
     Race,
     /// It is refused, now and later.
@@ -24,7 +24,7 @@ pub(crate) enum Lost {
 impl Lost {
     /// The failure of a transaction that makes something it found missing: if it is there now, somebody else was first,
     /// and the next attempt knows what to say to that.
-    pub(crate) fn to_create(error: photon_store::Error) -> Self {
+    pub fn to_create(error: photon_store::Error) -> Self {
         match error {
             photon_store::Error::AlreadyExists { .. } => Self::Race,
             error => error.into(),
@@ -51,18 +51,21 @@ impl From<photon_store::Error> for Lost {
 }
 
 /// Repeats an attempt that loses races, within the request's deadline.
-pub(crate) async fn contended<T, Fut>(
-    ctx: &Context,
-    attempt: impl FnMut() -> Fut,
-) -> Result<T, Error>
+///
+/// # Errors
+/// What the attempt is refused with; `CONFLICT` if it lost for longer than anybody waits.
+pub async fn contended<T, Fut>(ctx: &Context, attempt: impl FnMut() -> Fut) -> Result<T, Error>
 where
     Fut: Future<Output = Result<T, Lost>>,
 {
     contended_until(ctx.deadline, attempt).await
 }
 
-/// Repeats an attempt that loses races until a deadline, and not for longer than anybody waits.
-pub(crate) async fn contended_until<T, Fut>(
+/// Repeats an attempt that loses races until a deadline, and not for longer than [`PATIENCE`].
+///
+/// # Errors
+/// As [`contended`].
+pub async fn contended_until<T, Fut>(
     deadline: Instant,
     mut attempt: impl FnMut() -> Fut,
 ) -> Result<T, Error>

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 /// A thing with its revision, which the `ETag` says too: what `If-Match` compares.
 #[derive(Debug)]
-pub(crate) struct Revised<T> {
+pub struct Revised<T> {
     status: StatusCode,
     revision: i64,
     value: T,
@@ -16,7 +16,7 @@ pub(crate) struct Revised<T> {
 
 impl<T> Revised<T> {
     /// 200.
-    pub(crate) fn ok(revision: i64, value: T) -> Self {
+    pub fn ok(revision: i64, value: T) -> Self {
         Self {
             status: StatusCode::OK,
             revision,
@@ -25,7 +25,7 @@ impl<T> Revised<T> {
     }
 
     /// 201.
-    pub(crate) fn created(revision: i64, value: T) -> Self {
+    pub fn created(revision: i64, value: T) -> Self {
         Self {
             status: StatusCode::CREATED,
             revision,
@@ -47,7 +47,7 @@ impl<T: Serialize> IntoResponse for Revised<T> {
 
 /// A thing that is gone now.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Removed {
+pub struct Removed {
     id: String,
     #[schema(example = true)]
     deleted: bool,
@@ -56,7 +56,7 @@ pub(crate) struct Removed {
 }
 
 /// Says that a thing is gone now.
-pub(crate) fn removed(id: impl ToString, revision: i64) -> Data<Removed> {
+pub fn removed(id: impl ToString, revision: i64) -> Data<Removed> {
     Data(Removed {
         id: id.to_string(),
         deleted: true,

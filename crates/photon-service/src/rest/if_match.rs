@@ -4,20 +4,24 @@ use axum::extract::FromRequestParts;
 use http::{HeaderMap, header, request::Parts};
 use photon_core::Error;
 use photon_server::RestError;
-use utoipa::IntoParams;
-
-use super::schema::EtagText;
+use utoipa::{IntoParams, ToSchema};
 
 /// The revision that a thing must be at to be changed, from the header `If-Match: "<revision>"`; none if there is no such
 /// header, or it is `*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IfMatch(pub(crate) Option<i64>);
+pub struct IfMatch(pub Option<i64>);
+
+/// A revision as an answer's `ETag` said it, or `*`.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^(\\*|\"[0-9]{1,18}\")$", example = "\"42\"")]
+#[expect(dead_code, reason = "only described, never built")]
+struct EtagText(String);
 
 /// [`IfMatch`], for the document.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only described, never built")]
-pub(crate) struct IfMatchHeader {
+pub struct IfMatchHeader {
     /// Only if it is at this revision, as `ETag` said it.
     #[param(rename = "If-Match", value_type = EtagText, required = false)]
     if_match: Option<i64>,

@@ -5,15 +5,16 @@ use photon_store::Stored;
 
 /// What use cases answer with.
 #[derive(Clone, Debug)]
-pub(crate) struct Versioned<T> {
+pub struct Versioned<T> {
     /// The value.
-    pub(crate) value: T,
-    /// The store's revision of its last change; what `If-Match` compares.
-    pub(crate) revision: i64,
+    pub value: T,
+    /// The store's revision of its last change; what `If-Match` compares and a check may ask for.
+    pub revision: i64,
 }
 
 impl<T> Versioned<T> {
-    pub(crate) fn new(value: T, revision: i64) -> Self {
+    /// A value at a revision.
+    pub fn new(value: T, revision: i64) -> Self {
         Self { value, revision }
     }
 }
@@ -25,7 +26,10 @@ impl<T> From<Stored<T>> for Versioned<T> {
 }
 
 /// Refuses a change of something that is no longer as the caller saw it.
-pub(crate) fn expect<T>(stored: &Stored<T>, expected: Option<i64>) -> Result<(), Error> {
+///
+/// # Errors
+/// `CONFLICT` naming both revisions.
+pub fn expect<T>(stored: &Stored<T>, expected: Option<i64>) -> Result<(), Error> {
     match expected {
         Some(expected) if expected != stored.revision => Err(Error::conflict(format!(
             "it is at revision {}, not {expected}: somebody changed it meanwhile",
