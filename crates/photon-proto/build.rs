@@ -28,6 +28,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         &["photon/prismnet/v1/prismnet.proto"],
         "prismnet-descriptors.bin",
     )?;
+    compile(
+        root,
+        &["photon/plasmavmc/v1/plasmavmc.proto"],
+        "plasmavmc-descriptors.bin",
+    )?;
     compile(root, &["photon/host/v1/host.proto"], "host-descriptors.bin")
 }
 

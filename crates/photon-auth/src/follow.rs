@@ -108,6 +108,8 @@ impl Follower {
     ) -> Unfit {
         let followed = Arc::clone(&self.followed);
         let heard = &followed.heard;
+        // What was said last of what goes wrong: it may go on for long.
+        let mut said = None;
         let mut timer = tokio::time::interval(ask_every(max_staleness));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -128,6 +130,7 @@ impl Follower {
                     }
                 }
                 Turn::Told(Ok(events)) => {
+                    said = None;
                     heard.connected(feed.is_connected());
                     let current = feed.current_as_of();
                     if let Err(unfit) = self.take(events, current).await {
@@ -136,7 +139,11 @@ impl Follower {
                 }
                 Turn::Told(Err(error)) => {
                     heard.connected(false);
-                    tracing::error!(%error, "what IAM publishes cannot be followed");
+                    let text = error.to_string();
+                    if said.as_ref() != Some(&text) {
+                        tracing::error!(%error, "what IAM publishes cannot be followed");
+                        said = Some(text);
+                    }
                     *last_error.lock() = Some(error);
                     tokio::time::sleep(AFTER_ERROR).await;
                 }

@@ -150,6 +150,14 @@ impl Code {
     /// There may not be more of them within one thing.
     pub const LIMIT_EXCEEDED: Self = code("LIMIT_EXCEEDED", 409, 8);
 
+    // PlasmaVMC: docs/vm.md says when.
+    /// No host has room for it; details say what is free.
+    pub const NO_CAPACITY: Self = code("NO_CAPACITY", 409, 8);
+    /// It is being deleted.
+    pub const DELETING: Self = code("DELETING", 409, 9);
+    /// It is protected from deletion.
+    pub const DELETION_PROTECTED: Self = code("DELETION_PROTECTED", 409, 9);
+
     /// Every row.
     pub const ALL: &'static [Self] = &[
         Self::VALIDATION_ERROR,
@@ -205,6 +213,9 @@ impl Code {
         Self::MAC_IN_USE,
         Self::ADDRESSES_EXHAUSTED,
         Self::LIMIT_EXCEEDED,
+        Self::NO_CAPACITY,
+        Self::DELETING,
+        Self::DELETION_PROTECTED,
     ];
 
     /// The row of that name.

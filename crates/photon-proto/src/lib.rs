@@ -65,6 +65,13 @@ pub mod photon {
             tonic::include_proto!("photon.iam.v1");
         }
     }
+    /// PlasmaVMC, virtual machines.
+    pub mod plasmavmc {
+        /// Version 1.
+        pub mod v1 {
+            tonic::include_proto!("photon.plasmavmc.v1");
+        }
+    }
     /// PrismNET, tenant networks.
     pub mod prismnet {
         /// Version 1.
@@ -95,3 +102,7 @@ pub const CREDIT_FILE_DESCRIPTOR_SET: &[u8] =
 /// Descriptors of PrismNET's interface.
 pub const PRISMNET_FILE_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/prismnet-descriptors.bin"));
+
+/// Descriptors of PlasmaVMC's interface.
+pub const PLASMAVMC_FILE_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/plasmavmc-descriptors.bin"));

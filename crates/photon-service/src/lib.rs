@@ -6,12 +6,15 @@
 //!   openapi   failures, credentials, which routes are open
 //!   rest      the routes behind what refuses surplus, answers with a revision, If-Match
 //!   grpc      the methods behind their guard, reflection for whoever proves to be somebody
+//!   store_change   going on after the store was restored or replaced
 //!   versioned, contention, listing   what use cases share: values at a revision, races, pages
+//!   scope, audit   where things are and who may see them, what was changed by whom
 //! ```
 //! ChainFire is no such service: it is the store.
 
 #![warn(missing_docs)]
 
+pub mod audit;
 pub mod config;
 pub mod contention;
 pub mod grpc;
@@ -20,6 +23,8 @@ pub mod listing;
 pub mod openapi;
 pub mod rest;
 mod running;
+pub mod scope;
+pub mod store_change;
 pub mod versioned;
 
 pub use running::{Parts, Running, Sockets, bound, process, readiness};

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `answer` | things with a revision, things that are gone |
 //! | `if_match` | changes that are made only to what the caller has seen |
+//! | `owner` | whose thing a path must mean |
 
 mod answer;
 mod if_match;
+mod owner;
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use utoipa::openapi::OpenApi;
 pub use self::{
     answer::{Removed, Revised, removed},
     if_match::{IfMatch, IfMatchHeader},
+    owner::{IdText, OwnerQuery},
 };
 
 /// The routes behind their permissions, and behind what refuses queries and bodies that the document does not know. What else

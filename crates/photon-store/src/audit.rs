@@ -11,13 +11,15 @@
 //! ([`canonical`]); `prev` is the hash of the record before, 64 zeros for the first. `at` never goes back within a
 //! trail, so a time is found by bisection.
 //!
-//! Every change of a trail moves its head, so changes of one trail happen one after the other. Writers of one process
-//! queue for it; writers of several processes begin again when the head has moved under them, and only then: every other
-//! refusal is the change's own and is passed on as [`Transaction::commit`] gives it.
+//! Every change of a trail moves its head, so changes of one trail happen one after the other. Those of one process queue
+//! for it, and as many of those that wait as have nothing to do with each other go together (`queue`); writers of several
+//! processes begin again when the head has moved under them, and only then: every other refusal is the change's own and
+//! is passed on as [`Transaction::commit`] gives it.
 //!
 //! What a chain proves: nothing was altered, left out or put in between the start and a hash that somebody has written
 //! down elsewhere. Who may write the whole trail can make another one; therefore heads and files belong elsewhere too.
 
+mod queue;
 mod record;
 mod verify;
 
@@ -35,6 +37,7 @@ use crate::store::Store;
 use crate::transaction::{Committed, Transaction};
 use crate::{Error, Result, Unreadable, key};
 
+use queue::Queue;
 pub use record::{AuditRecord, Head, Mark, NOTHING_BEFORE, canonical};
 pub use verify::{Checker, Fault, Verdict};
 
@@ -53,11 +56,8 @@ pub struct Trails {
     store: Store,
     /// `/photon/<service>/audit`
     root: Arc<str>,
-    queues: Arc<Mutex<HashMap<String, Queue>>>,
+    queues: Arc<Mutex<HashMap<String, Arc<Queue>>>>,
 }
-
-/// Whoever holds it writes next; what it holds is the head after the last write of this process.
-type Queue = Arc<tokio::sync::Mutex<Option<Position>>>;
 
 /// A head and the revision it stands at; 0 when there is none yet.
 #[derive(Clone, Debug)]
@@ -77,13 +77,16 @@ impl Trails {
     }
 
     /// Does a transaction together with a record about it, at the end of a trail. The record's `seq`, `at`, `prev` and
-    /// `hash` are added to what `entry` says.
+    /// `hash` are added to what `entry` says. Others that wait for the same trail may happen at the same revision.
     ///
     /// It needs two requirements and two writes of the 128 that etcd takes.
+    ///
+    /// A call that is dropped before its turn does nothing; one that is dropped later happens as if it were waited for.
     ///
     /// # Errors
     /// Those of [`Transaction::commit`]; [`Error::Conflict`] on the head when other processes wrote to the trail first
     /// until the contention timeout; [`Error::Corrupt`] when the trail does not end where its head says;
+    /// [`Error::Unavailable`] when too many changes wait, or this one for too long;
     /// [`Error::Protocol`] for an entry that uses the names of the chain.
     pub async fn commit(
         &self,
@@ -91,52 +94,20 @@ impl Trails {
         trail: &str,
         entry: &Fields,
     ) -> Result<Committed> {
+        record::check(entry)?;
         let queue = self.queue(trail)?;
-        let end = Instant::now() + self.store.options().contention_timeout;
-        let Ok(mut turn) = tokio::time::timeout_at(end, queue.lock()).await else {
-            return Err(queue_too_long(trail));
+        queue::commit(self, trail, &queue, transaction.clone(), entry.clone()).await
+    }
+
+    /// Forgets where trails end: they are read again. To be called while nothing is written, when the store has become another
+    /// one: what was known of the one before may look right in the one now.
+    pub async fn forget(&self) {
+        let queues: Vec<Arc<Queue>> = {
+            let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+            queues.values().cloned().collect()
         };
-        let mut backoff = Backoff::contention();
-        loop {
-            // Forgotten while it is in use: a call that is dropped half-way leaves nothing to believe in.
-            let position = match turn.take() {
-                Some(position) => position,
-                None => self.position(trail).await?,
-            };
-            let (record, head) = position.head.next(entry, Timestamp::now())?;
-            let record_key = self.record_key(trail, record.seq);
-            let mut whole = transaction.clone();
-            // Last, so that a refusal that is the change's own comes first.
-            self.move_head(&mut whole, trail, &position, &head)?;
-            whole
-                .absent(&record_key)?
-                .put_raw(&record_key, record.stored(), 0)?;
-            match whole.commit().await {
-                Ok(committed) => {
-                    *turn = Some(Position {
-                        head,
-                        revision: committed.revision,
-                    });
-                    return Ok(committed);
-                }
-                Err(error) if is_about(&error, &self.head_key(trail)) => {
-                    if !backoff.pause_until(end).await {
-                        return Err(error);
-                    }
-                }
-                Err(Error::AlreadyExists { key }) if key == record_key => {
-                    return Err(Error::Corrupt {
-                        key,
-                        reason: "an audit record stands where its trail ends".to_owned(),
-                    });
-                }
-                Err(error) => {
-                    if nothing_was_written(&error) {
-                        *turn = Some(position);
-                    }
-                    return Err(error);
-                }
-            }
+        for queue in queues {
+            *queue.turn().await = None;
         }
     }
 
@@ -281,8 +252,8 @@ impl Trails {
         }
         let queue = self.queue(trail)?;
         let end = Instant::now() + self.store.options().contention_timeout;
-        let Ok(mut turn) = tokio::time::timeout_at(end, queue.lock()).await else {
-            return Err(queue_too_long(trail));
+        let Ok(mut turn) = tokio::time::timeout_at(end, queue.turn()).await else {
+            return Err(queue::too_long(trail));
         };
         let mut backoff = Backoff::contention();
         loop {
@@ -354,7 +325,7 @@ impl Trails {
         }
     }
 
-    fn queue(&self, trail: &str) -> Result<Queue> {
+    fn queue(&self, trail: &str) -> Result<Arc<Queue>> {
         if trail.is_empty() || trail.contains('/') {
             return Err(Error::InvalidKey {
                 key: trail.chars().take(200).collect(),
@@ -385,25 +356,5 @@ fn is_about(error: &Error, head: &str) -> bool {
             key == head
         }
         _ => false,
-    }
-}
-
-/// Whether the head is certainly still where it was.
-fn nothing_was_written(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Conflict { .. }
-            | Error::AlreadyExists { .. }
-            | Error::Done { .. }
-            | Error::NotFound { .. }
-            | Error::NotEmpty { .. }
-            | Error::Fenced { .. }
-            | Error::TooLarge { .. }
-    )
-}
-
-fn queue_too_long(trail: &str) -> Error {
-    Error::Unavailable {
-        reason: format!("too many changes wait for the audit trail {trail}"),
     }
 }

@@ -7,6 +7,8 @@
     reason = "a test suite that happens to live in a library"
 )]
 
+mod together;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
@@ -21,6 +23,10 @@ use crate::registry::Process;
 use crate::{
     Change, Collection, Error, Expected, Feed, FeedEvent, Fence, Options, PageRequest, Record,
     Store, Watch, WatchEvent, WriteGate,
+};
+
+pub use together::{
+    audits_left_alone, audits_of_processes, audits_over_an_outage, audits_together,
 };
 
 /// Longest wait for anything in the suite. A server that needs it is broken; nothing is timed.
@@ -1120,6 +1126,11 @@ pub async fn replaced_store<S: Server>(server: &mut S) {
         Err(Error::StoreChanged(_))
     ));
 
+    // A word about the change, for all who have not restarted; one from before it counts for nothing.
+    let changed = store.look_at_change("conformance").await.unwrap();
+    let accepted = store.is_accepted("conformance", &changed).await.unwrap();
+    assert!(accepted.is_none());
+
     let now = restarted.accept_change().await.unwrap().unwrap();
     assert_ne!(now.cluster_id, seen.cluster_id);
     let volumes: Collection<Volume> = restarted.collection();
@@ -1128,7 +1139,17 @@ pub async fn replaced_store<S: Server>(server: &mut S) {
     volumes.create("a", volume("a")).await.unwrap();
 
     // Whoever watched the store before begins again with what is there.
-    store.accept_change().await.unwrap();
+    let said = restarted.accept_for("conformance").await.unwrap();
+    assert_eq!(said.cluster_id, now.cluster_id);
+    let accepted = store.is_accepted("conformance", &changed).await.unwrap();
+    assert!(accepted.is_some());
+    let another = store.is_accepted("another", &changed).await.unwrap();
+    assert!(another.is_none());
+    store.accept_as(accepted.unwrap());
+    // It was said before whoever knows this life of the store finds it changed again.
+    let later = store.look_at_change("conformance").await.unwrap();
+    let accepted = store.is_accepted("conformance", &later).await.unwrap();
+    assert!(accepted.is_none());
     let begun = next_change(&mut watch).await;
     assert!(
         matches!(&begun, WatchEvent::Snapshot { items, .. } if items.len() == 1),

@@ -19,7 +19,7 @@ use crate::store::Store;
 use crate::{Error, Result, key};
 
 /// Proof of a leadership, to be given to [`crate::Transaction::fenced`]. Later leaders have greater revisions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fence {
     /// The leader's key.
     pub key: String,

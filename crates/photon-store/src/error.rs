@@ -19,7 +19,7 @@ mod code {
 }
 
 /// Why a call did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// There is no such record.
@@ -180,7 +180,10 @@ impl Error {
             }
             // The client's own limit on what it decodes, or gRPC's on what is sent.
             code::RESOURCE_EXHAUSTED => Self::TooLarge { reason },
-            code::INVALID_ARGUMENT if reason.contains("request is too large") => {
+            code::INVALID_ARGUMENT
+                if reason.contains("request is too large")
+                    || reason.contains("too many operations") =>
+            {
                 Self::TooLarge { reason }
             }
             // "user name is empty": authentication is on and this caller has neither token nor certificate.

@@ -14,6 +14,7 @@
 //! Invariants are numbered in the crate's README. What it is not: a cache, an object mapper, or a way around
 //! revisions; every write is a compare-and-swap.
 
+mod acceptance;
 pub mod audit;
 mod backoff;
 mod codec;
@@ -35,6 +36,7 @@ mod transaction;
 mod watch;
 mod witness;
 
+pub use acceptance::Changed;
 pub use collection::{Collection, Expected, Page, PageRequest, Unreadable};
 pub use election::{Fence, Leader, Leadership};
 pub use error::Error;

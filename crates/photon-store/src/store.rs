@@ -160,6 +160,17 @@ impl Store {
         }
     }
 
+    /// One that nothing may be asked of.
+    #[cfg(test)]
+    pub(crate) async fn unasked() -> Result<Self> {
+        let options = Options::new(["http://127.0.0.1:1"]);
+        Ok(Self(Arc::new(Inner {
+            connection: RwLock::new(Connection::open(&options, None).await?),
+            witness: Witness::new(None),
+            options,
+        })))
+    }
+
     /// The records of one type.
     pub fn collection<T: Record>(&self) -> Collection<T> {
         Collection::new(self.clone())

@@ -1,5 +1,9 @@
 //! Several writes with one outcome: all of them if every requirement holds, otherwise none.
 
+mod together;
+
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use etcd_client::{
     Compare, CompareOp, DeleteOptions, GetOptions, PutOptions, Txn, TxnOp, TxnOpResponse,
@@ -12,8 +16,10 @@ use crate::record::{Origin, Record, Stored};
 use crate::store::{IDENTITY_KEY, Store};
 use crate::{Error, Result, key};
 
+pub(crate) use together::{Room, Together};
+
 /// What must hold for the writes to happen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Requirement {
     Absent(String),
     /// Absent, too; but that it is there means that the whole is done already.
@@ -87,6 +93,41 @@ enum Write {
         lease: i64,
     },
     Delete(String),
+}
+
+impl Write {
+    fn key(&self) -> &str {
+        match self {
+            Self::Put { key, .. } | Self::Delete(key) => key,
+        }
+    }
+}
+
+/// What came of an attempt.
+pub(crate) enum Outcome {
+    /// It happened.
+    Done(Committed),
+    /// A requirement did not hold: nothing was written.
+    Refused(Found),
+}
+
+/// The requirements of a refused transaction, each with the (create, mod) revisions of its key in the moment of the
+/// refusal, zeros if it did not exist.
+pub(crate) struct Found(HashMap<Requirement, (i64, i64)>);
+
+impl Found {
+    /// The first requirement of this transaction, which was the refused one or a part of it, that did not hold.
+    pub(crate) fn broken(&self, transaction: &Transaction) -> Option<Error> {
+        transaction.requirements.iter().find_map(|requirement| {
+            let (created, modified) = self.0.get(requirement)?;
+            requirement.broken_by(*created, *modified)
+        })
+    }
+
+    /// What to say when every requirement holds.
+    pub(crate) fn no_reason() -> Error {
+        Error::Protocol("the store refused a transaction whose requirements hold".into())
+    }
 }
 
 /// A transaction being put together. Dropping it does nothing.
@@ -293,6 +334,14 @@ impl Transaction {
     /// that did not hold: nothing was written. After [`Error::Unknown`] it may have been. [`Error::StoreChanged`]
     /// means that nothing was written if the store has an identity.
     pub async fn commit(&self) -> Result<Committed> {
+        match self.attempt().await? {
+            Outcome::Done(committed) => Ok(committed),
+            Outcome::Refused(found) => Err(found.broken(self).unwrap_or_else(Found::no_reason)),
+        }
+    }
+
+    /// [`Transaction::commit`], with what was found when a requirement did not hold, of which it may have been any.
+    pub(crate) async fn attempt(&self) -> Result<Outcome> {
         let guard = self.identity_guard();
         let mut compares: Vec<Compare> = Vec::new();
         // Answers of the other branch stand in the order of the requirements, the guard last.
@@ -317,9 +366,10 @@ impl Transaction {
             let revision = response
                 .header()
                 .map_or(0, etcd_client::ResponseHeader::revision);
-            return Ok(Committed { revision });
+            return Ok(Outcome::Done(Committed { revision }));
         }
-        Err(self.broken(&response.op_responses(), guard.is_some()))
+        self.found(&response.op_responses(), guard.is_some())
+            .map(Outcome::Refused)
     }
 
     /// A store that has an identity refuses, in the same transaction, what is meant for another one. The key lies outside
@@ -328,28 +378,23 @@ impl Transaction {
         self.store.seen().and_then(|seen| seen.incarnation)
     }
 
-    fn broken(&self, looks: &[TxnOpResponse], guarded: bool) -> Error {
+    fn found(&self, looks: &[TxnOpResponse], guarded: bool) -> Result<Found> {
         let mut looks = looks.iter().map(|look| match look {
             TxnOpResponse::Get(found) => found.kvs().first(),
             _ => None,
         });
-        let mut broken = None;
+        let mut found = HashMap::with_capacity(self.requirements.len());
         for requirement in &self.requirements {
-            let found = looks.next().flatten();
-            let (created, modified) =
-                found.map_or((0, 0), |kv| (kv.create_revision(), kv.mod_revision()));
-            broken = broken.or_else(|| requirement.broken_by(created, modified));
+            let key = looks.next().flatten();
+            let revisions = key.map_or((0, 0), |kv| (kv.create_revision(), kv.mod_revision()));
+            found.insert(requirement.clone(), revisions);
         }
         if guarded {
             let now = looks.next().flatten();
             let now = now.map(|kv| String::from_utf8_lossy(kv.value()).into_owned());
-            if let Err(changed) = self.store.witness().observe_incarnation(now) {
-                return changed;
-            }
+            self.store.witness().observe_incarnation(now)?;
         }
-        broken.unwrap_or_else(|| {
-            Error::Protocol("the store refused a transaction whose requirements hold".into())
-        })
+        Ok(Found(found))
     }
 
     fn operation(&self, write: &Write) -> TxnOp {

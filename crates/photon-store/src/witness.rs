@@ -192,6 +192,14 @@ impl Witness {
         }
     }
 
+    /// Remembers this and nothing else.
+    pub(crate) fn accept_as(&self, now: Seen) {
+        *self.state() = State {
+            seen: Some(now),
+            changed: None,
+        };
+    }
+
     /// Forgets everything: the next answers are believed.
     pub(crate) fn accept(&self) {
         *self.state() = State {

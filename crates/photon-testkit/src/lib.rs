@@ -10,6 +10,8 @@
 //! | [`chainfire_process`] | the real `chainfire` binary |
 //! | `in_process` | ChainFire inside the test (feature `in-process`) |
 //! | `in_process_iam` | IAM inside the test, over such a ChainFire (feature `in-process-iam`) |
+//! | [`proof`] | other people's software in Python against a service |
+//! | `rest` | a client of services in the guide's style (feature `rest`) |
 //! | [`netlab`] | network namespaces on a bridge, with partitions and packet loss |
 //! | [`pki`] | a throw-away certificate authority |
 //! | [`history`], [`linearizability`], [`register`] | recording operations and judging them |
@@ -28,7 +30,10 @@ pub mod pki;
 pub mod poll;
 pub mod ports;
 pub mod process;
+pub mod proof;
 pub mod register;
+#[cfg(feature = "rest")]
+pub mod rest;
 pub mod scratch;
 pub mod seed;
 pub mod skip;

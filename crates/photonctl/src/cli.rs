@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    credit, iam, network,
+    compute, credit, iam, network,
     output::{Format, FormatName},
     rest, store,
 };
@@ -113,6 +113,8 @@ pub(crate) enum Command {
     Credit(credit::cli::Command),
     #[command(flatten)]
     Network(network::cli::Command),
+    #[command(flatten)]
+    Compute(compute::cli::Command),
     /// Print a shell's completions: `source <(photonctl completions bash)`.
     Completions {
         /// The shell.
@@ -347,7 +349,7 @@ pub(crate) enum Store {
         #[arg(long)]
         dry_run: bool,
     },
-    /// The users of the agents of hosts: each reads what its service publishes, and writes only of its own host.
+    /// The users of the agents of hosts: each reads what its service tells hosts, and writes only of its own host.
     #[command(subcommand)]
     Agent(StoreAgent),
 }
@@ -356,7 +358,7 @@ pub(crate) enum Store {
 pub(crate) enum StoreAgent {
     /// Make the users of agents. Needs the root certificate. Again is harmless.
     Add {
-        /// As prismnet-agent@host-1: what the agent's certificate names.
+        /// As prismnet-agent@host-1 and plasmavmc-agent@host-1: what the agent's certificate names.
         #[arg(required = true)]
         agents: Vec<store::Agent>,
         /// Show what would be done.

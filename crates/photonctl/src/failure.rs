@@ -88,6 +88,23 @@ impl Failure {
         self.exit_code
     }
 
+    /// With a line more: what to do, or where to look.
+    pub(crate) fn with_hint(mut self, hint: &str) -> Self {
+        self.message.push('\n');
+        self.message.push_str(hint);
+        self
+    }
+
+    /// What was asked for does not exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.exit_code == 3
+    }
+
+    /// Whoever was asked cannot be reached, or not now.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.exit_code == 4
+    }
+
     /// Prints it and gives the code to exit with.
     #[must_use]
     pub fn report(&self) -> ExitCode {

@@ -7,6 +7,7 @@
 //!   photonctl login | whoami | org | user | check ...  over REST: IAM
 //!   photonctl wallet | reservation | quota | price ... over REST: CreditService
 //!   photonctl vpc | subnet | port | securitygroup ...  over REST: PrismNET
+//!   photonctl vm | image | operation | host list       over REST: PlasmaVMC
 //! ```
 //! Prints tables for people; `-o json` (or `--json`) and `-o yaml` print one document (of a watch, one per message).
 //! Messages and errors go to stderr, so stdout can be piped. Exit codes are in [`failure`].
@@ -19,6 +20,7 @@
 pub mod cli;
 pub mod failure;
 
+mod compute;
 mod connection;
 mod credit;
 mod iam;
@@ -75,6 +77,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Iam(command) => iam::run(&connection, &access, format, command).await,
         Command::Credit(command) => credit::run(&connection, &access, format, command).await,
         Command::Network(command) => network::run(&connection, &access, format, command).await,
+        Command::Compute(command) => compute::run(&connection, &access, format, command).await,
         Command::Completions { shell } => completions(shell),
     }
 }

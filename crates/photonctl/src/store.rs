@@ -117,17 +117,17 @@ mod tests {
         for service in SERVICES {
             for grant in grants(service) {
                 assert!(
-                    grant.prefix.starts_with("/photon/") && grant.prefix.ends_with('/'),
+                    grant.keys.starts_with("/photon/") && grant.keys.ends_with('/'),
                     "{}",
-                    grant.prefix
+                    grant.keys
                 );
-                let own = grant.prefix == format!("/photon/{service}/")
-                    || grant.prefix == format!("/photon/registry/{service}/")
-                    || grant.prefix == "/photon/hosts/";
+                let own = grant.keys == format!("/photon/{service}/")
+                    || grant.keys == format!("/photon/registry/{service}/")
+                    || grant.keys == "/photon/hosts/";
                 assert!(
                     own || grant.kind == PermissionType::Read,
                     "{service} may write {}",
-                    grant.prefix
+                    grant.keys
                 );
             }
         }

@@ -14,10 +14,10 @@ use crate::{
     metadata,
     mode::Mode,
     network::{Bridge, Ether, Inside, Network, Plug, Seat, SeatFlags, Tunnel, Uplink},
-    records::{KnownPort, Records},
+    records::{KnownPort, Orders, Records},
     rules, transfer,
     transfer::Transfers,
-    way_out::{self, Floats, Translations, WayOut},
+    way_out::{self, Floats, Told, Translations, WayOut},
 };
 
 /// What this host is.
@@ -49,6 +49,10 @@ pub struct Wanted {
     pub allowed: Arc<Allowed>,
     /// Ports that a person wants to stay though the store does not know them.
     pub adopted: BTreeSet<PortId>,
+    /// The addresses outside of which something is said.
+    pub told_floating: Told,
+    /// The orders that all this has heard of.
+    pub orders: Orders,
 }
 
 /// A port of this host.
@@ -90,7 +94,12 @@ pub struct Lease {
 /// What is wanted of every VPC that has a port here, or an order. Those of [`way_out::wanted`] that have no transfer get no way
 /// out.
 #[must_use]
-pub fn desired(records: &Records, here: &Here, transfers: &Transfers) -> BTreeMap<VpcId, Wanted> {
+pub fn desired(
+    records: &Records,
+    here: &Here,
+    transfers: &Transfers,
+    told: &Told,
+) -> BTreeMap<VpcId, Wanted> {
     let floats = Floats::of(records, here);
     let mut all: BTreeMap<VpcId, Wanted> = BTreeMap::new();
     for (vpc, ports) in &records.ports {
@@ -115,6 +124,10 @@ pub fn desired(records: &Records, here: &Here, transfers: &Transfers) -> BTreeMa
         if !wanted.ports.contains_key(&gone.port) {
             wanted.removed.insert(gone.port);
         }
+    }
+    for wanted in all.values_mut() {
+        wanted.told_floating = told.clone();
+        wanted.orders = records.orders;
     }
     all
 }
@@ -343,22 +356,41 @@ fn lease(
     routes: &BTreeMap<prismnet_model::Block, Ipv4Addr>,
     mtu: u32,
 ) -> Lease {
-    let block = subnet.cidr_block.block();
-    let gateway = subnet.gateway_ip;
+    let bridge = device::bridge(subnet.vni);
+    let address = (port.address, subnet.cidr_block.block().prefix_length());
+    lease_of(
+        port.mac,
+        &bridge,
+        address,
+        subnet.gateway_ip,
+        mtu,
+        routes.keys(),
+    )
+}
+
+/// What a client is told that has this address, with its subnet's prefix length, where the VPC knows ways to these destinations.
+pub(crate) fn lease_of<'a>(
+    mac: Mac,
+    bridge: &str,
+    (address, prefix_length): (Ipv4Addr, u8),
+    gateway: Ipv4Addr,
+    mtu: u32,
+    destinations: impl Iterator<Item = &'a prismnet_model::Block>,
+) -> Lease {
     // A client that takes option 121 ignores the router: the default stands among the routes (RFC 3442). To other subnets
     // and along the VPC's routes the gateway knows the way.
-    let others = routes.keys().filter_map(|destination| {
+    let others = destinations.filter_map(|destination| {
         let net = ipnet::Ipv4Net::new(destination.network(), destination.prefix_length()).ok()?;
         (net.prefix_len() != 0).then_some((net, gateway))
     });
     let metadata = (ipnet::Ipv4Net::from(metadata::ADDRESS), gateway);
     let default = (ipnet::Ipv4Net::default(), gateway);
-    let [a, b, c, d] = port.address.octets();
+    let [a, b, c, d] = address.octets();
     Lease {
-        mac: port.mac,
-        bridge: device::bridge(subnet.vni),
-        address: port.address,
-        prefix_length: block.prefix_length(),
+        mac,
+        bridge: bridge.to_owned(),
+        address,
+        prefix_length,
         gateway,
         mtu,
         routes: others.chain([metadata, default]).collect(),

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use photon_store::{Entry, Error, Feed, FeedEvent, Record, Store};
 use prismnet_model::{
-    ExternalNetwork, FloatingIp, Gone, Host, Port, Route, Rule, SecurityGroup, Subnet, Vpc,
-    key::PUBLIC,
+    ExternalNetwork, FloatingIp, Gone, GoneFloatingIp, Host, Port, Route, Rule, SecurityGroup,
+    Subnet, Vpc, key::PUBLIC,
 };
 
 use crate::records::{Known, Records};
@@ -129,7 +129,11 @@ fn read(store: &Store, entry: Entry) -> Result<Option<Known>, String> {
     } else if is(ExternalNetwork::ROOT) {
         Known::ExternalNetwork(Box::new(record(store, entry)?))
     } else if is(Gone::ROOT) {
-        Known::Gone(record(store, entry)?)
+        let revision = entry.revision;
+        Known::Gone(record(store, entry)?, revision)
+    } else if is(GoneFloatingIp::ROOT) {
+        let revision = entry.revision;
+        Known::GoneFloatingIp(record(store, entry)?, revision)
     } else if is(Host::ROOT) {
         Known::Host(record(store, entry)?)
     } else {

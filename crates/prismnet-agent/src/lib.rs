@@ -17,6 +17,7 @@
 #![warn(missing_docs)]
 
 pub mod allowed;
+pub mod clash;
 pub mod config;
 pub mod desired;
 pub mod dhcp;
@@ -35,6 +36,7 @@ pub mod report;
 pub mod rules;
 pub mod ruleset;
 pub mod run;
+pub mod served;
 pub mod survey;
 pub mod transfer;
 pub mod way_out;

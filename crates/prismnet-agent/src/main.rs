@@ -8,7 +8,10 @@ use photon_server::{CommonArgs, main_with};
 use prismnet_agent::{
     Config,
     config::ENVIRONMENT,
-    local::{ask::decide, verdicts::Verdict},
+    local::{
+        ask::{Decided, decide},
+        verdicts::Verdict,
+    },
     run,
     survey::{Survey, survey},
 };
@@ -44,10 +47,11 @@ enum Command {
         /// port-…
         port: PortId,
     },
-    /// A port that the store does not know is taken down on this host, and nothing else.
+    /// A port that the store does not know is taken down on this host, and nothing else; or a floating IP that it does not know
+    /// is answered for no longer.
     Purge {
-        /// port-…
-        port: PortId,
+        /// port-…, or the floating IP's address
+        orphan: Decided,
     },
 }
 
@@ -68,17 +72,23 @@ fn main() -> ExitCode {
             Some(Command::Status) => show(&survey(&config).await?, json, false),
             Some(Command::AcceptStore) => {
                 let seen = run::accept_store(&config).await?;
-                print(&format!("accepted: {seen:?}"));
+                print(&match seen {
+                    Some(seen) => format!(
+                        "accepted: cluster {:016x}, revision {}",
+                        seen.cluster_id, seen.revision
+                    ),
+                    None => "accepted: nothing is known of it yet".to_owned(),
+                });
                 Ok(())
             }
             Some(Command::Adopt { port }) => {
-                decide(&config.socket, port, Verdict::Adopted).await?;
+                decide(&config.socket, Decided::Port(port), Verdict::Adopted).await?;
                 print(&format!("{port} stays"));
                 Ok(())
             }
-            Some(Command::Purge { port }) => {
-                decide(&config.socket, port, Verdict::Purged).await?;
-                print(&format!("{port} is gone"));
+            Some(Command::Purge { orphan }) => {
+                decide(&config.socket, orphan, Verdict::Purged).await?;
+                print(&format!("{orphan} is gone"));
                 Ok(())
             }
             None if dry_run => show(&survey(&config).await?, json, true),

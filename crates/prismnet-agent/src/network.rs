@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::Ipv4Addr,
+    str::FromStr,
 };
 
 use prismnet_model::{Block, PortId};
@@ -23,6 +24,25 @@ impl fmt::Display for Ether {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl FromStr for Ether {
+    type Err = &'static str;
+
+    /// As it is displayed.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; 6];
+        let mut parts = text.split(':');
+        for byte in &mut bytes {
+            let part = parts.next().filter(|part| part.len() == 2);
+            let part = part.and_then(|part| u8::from_str_radix(part, 16).ok());
+            *byte = part.ok_or("must be six bytes with colons")?;
+        }
+        match parts.next() {
+            None => Ok(Self(bytes)),
+            Some(_) => Err("must be six bytes with colons"),
+        }
     }
 }
 

@@ -15,10 +15,11 @@ use prismnet_model::{Block, PortId, VpcId, device};
 
 use crate::{
     allowed::Allowed,
+    clash::clashes,
     desired::Wanted,
     network::{Actual, Bridge, Device, Ether, Inside, Network, Plug, Tunnel, Uplink},
     rules::{self, in_chain, out_chain},
-    ruleset::{Chain, Family, Key, Loses, Named, RuleChange, Ruleset, Set, Target},
+    ruleset::{Chain, Family, Key, Loses, Named, RuleChange, Ruleset, Set, Summary, Target},
     transfer::Transfer,
     way_out,
 };
@@ -97,7 +98,7 @@ impl fmt::Display for Step {
                     tunnel.vni, tunnel.local
                 )
             }
-            Self::Change(changes) => write!(f, "change rules: {} changes at once", changes.len()),
+            Self::Change(changes) => write!(f, "change rules: {}", Summary(changes)),
             Self::Forget(addresses, _) => {
                 write!(
                     f,
@@ -123,8 +124,11 @@ impl fmt::Display for Step {
                 write!(f, "put {address} of {bridge} at {mac}")
             }
             Self::PutUplink(uplink) => {
-                let addresses = &uplink.addresses;
-                write!(f, "put the way out to {} with {addresses:?}", uplink.host)
+                write!(f, "put the way out to {}", uplink.host)?;
+                for (address, length) in &uplink.addresses {
+                    write!(f, " with {address}/{length}")?;
+                }
+                Ok(())
             }
             Self::PutRoute(block, hop) => write!(f, "put route {block} over {hop}"),
             Self::RemoveRoute(block, hop) => write!(f, "remove route {block} over {hop}"),
@@ -198,6 +202,15 @@ pub fn orphans(wanted: &Wanted, actual: &Actual) -> BTreeMap<Device, PortId> {
         .collect()
 }
 
+/// Floating IPs that lead to ports here though the store says nothing of them.
+#[must_use]
+pub fn lost_floating(wanted: &Wanted, actual: &Actual) -> BTreeSet<Ipv4Addr> {
+    let kept = Kept::of(wanted, actual).floats;
+    kept.keys()
+        .filter_map(|address| address.parse().ok())
+        .collect()
+}
+
 /// What stands though nobody wants it.
 #[derive(Debug, Default)]
 struct Kept {
@@ -206,6 +219,8 @@ struct Kept {
     macs: BTreeSet<(Device, Ether)>,
     remotes: BTreeSet<(Device, Ether)>,
     addresses: BTreeSet<String>,
+    /// Floating IPs of which the store says nothing, with the addresses of the ports that they lead to.
+    floats: BTreeMap<String, String>,
     chains: BTreeSet<Named>,
     sets: BTreeSet<Named>,
     /// The way out, with its route.
@@ -238,9 +253,10 @@ impl Kept {
                 kept.keep_chain(&found.rules, (family, out_chain(*port)));
             }
         }
+        kept.keep_floats(wanted, found);
         // Nobody says what the VPC is to have: nobody has ended it.
         let is_unknown = !kept.is_empty() && wanted.network.rules.chains.is_empty();
-        kept.way_out = is_unknown || kept.has_floater(&found.rules);
+        kept.way_out = is_unknown || !kept.floats.is_empty();
         if kept.way_out {
             for chain in way_out::CHAINS {
                 kept.keep_chain(&found.rules, (Family::Ip, chain.to_owned()));
@@ -283,13 +299,38 @@ impl Kept {
         self.devices.is_empty()
     }
 
-    /// Whether one of them has a floating IP.
-    fn has_floater(&self, rules: &Ruleset) -> bool {
-        let set = rules.sets.get(&(Family::Ip, way_out::FLOATERS.to_owned()));
-        let floaters = set.into_iter().flat_map(|set| set.elements.keys());
-        floaters
-            .flatten()
-            .any(|address| self.addresses.contains(address))
+    /// Floating IPs of which nobody has said anything, as long as the port is here that they lead to.
+    fn keep_floats(&mut self, wanted: &Wanted, found: &Network) {
+        let named = (Family::Ip, way_out::INWARD.to_owned());
+        let wished = wanted.network.rules.sets.get(&named);
+        let inward = found.rules.sets.get(&named);
+        for (key, target) in inward.into_iter().flat_map(|set| &set.elements) {
+            let (Some(floating), Some(Target::Address(port))) = (rules::address_of(key), target)
+            else {
+                continue;
+            };
+            let is_told = wanted.told_floating.has(floating)
+                || wished.is_some_and(|set| set.elements.contains_key(key));
+            if !is_told && self.has_same_port(*port, &wanted.network.rules, &found.rules) {
+                self.floats.insert(floating.to_string(), port.to_string());
+            }
+        }
+    }
+
+    /// Whether the address is still that of the port that it was found to be of.
+    fn has_same_port(&self, address: Ipv4Addr, wanted: &Ruleset, found: &Ruleset) -> bool {
+        let named = (Family::Ip, rules::EGRESS.to_owned());
+        let chain = |rules: &Ruleset| {
+            let set = rules.sets.get(&named)?;
+            let target = set.elements.get(&vec![address.to_string()])?;
+            target.as_ref().and_then(Target::chain).cloned()
+        };
+        match (chain(found), chain(wanted)) {
+            (Some(found), _) if self.chains.contains(&(Family::Ip, found.clone())) => true,
+            (Some(found), Some(wanted)) => found == wanted,
+            (Some(_), None) => false,
+            (None, wanted) => wanted.is_some(),
+        }
     }
 
     fn keeps_route(&self, block: Block, hop: Ipv4Addr) -> bool {
@@ -302,17 +343,28 @@ impl Kept {
         let by_chain = target
             .and_then(Target::chain)
             .is_some_and(|chain| self.chains.contains(&(named.0, chain.clone())));
-        let by_translation = match (key, target) {
-            ([address], Some(Target::Address(other))) => {
-                self.addresses.contains(address) || self.addresses.contains(&other.to_string())
+        let by_floating = match (&*named.1, key, target) {
+            (way_out::INWARD, [floating], _) => self.floats.contains_key(floating),
+            (way_out::OUTWARD, [port], Some(Target::Address(floating))) => {
+                self.floats.get(&floating.to_string()) == Some(port)
             }
+            (way_out::FLOATERS, [port], _) => self.floats.values().any(|one| one == port),
             _ => false,
         };
+        if is_of_way_out(named) {
+            return by_floating;
+        }
         // What it is a member of lets it in elsewhere: that, too, nobody has ended.
         let by_address =
             target.is_none() && matches!(key, [address] if self.addresses.contains(address));
-        by_device || by_chain || by_translation || by_address
+        by_device || by_chain || by_address
     }
+}
+
+/// Whether it is one of the sets that say which port has which floating IP.
+pub(crate) fn is_of_way_out((family, name): &Named) -> bool {
+    let sets = [way_out::INWARD, way_out::OUTWARD, way_out::FLOATERS];
+    *family == Family::Ip && sets.contains(&&**name)
 }
 
 /// The addresses that devices may send from.
@@ -344,6 +396,9 @@ fn reachable(wanted: &Wanted, actual: &Actual) -> Network {
         .collect();
     target.plugs.retain(|name, _| !waiting.contains(name));
     target.forwarding.retain(|_, at| !waiting.contains(at));
+    for clash in clashes(wanted, actual) {
+        clash.settle(&mut target, &actual.network);
+    }
     let is_barred = |uplink: &Uplink| actual.foreign.contains(&uplink.host);
     if target.uplink.as_ref().is_some_and(is_barred) {
         target.uplink = None;
@@ -616,25 +671,16 @@ fn set_additions(named: &Named, set: &Set, there: Option<&Set>) -> Vec<RuleChang
 fn removals(target: &Ruleset, found: &Ruleset, keep: &Kept) -> Vec<RuleChange> {
     // Nothing is wanted: the rules go with the namespace, and stay as long as something is in it.
     if target.chains.is_empty() {
-        return Vec::new();
+        let told = found.sets.iter().filter(|(named, _)| is_of_way_out(named));
+        let told = told.filter_map(|(named, set)| surplus_elements(named, set, None, keep));
+        return told.filter(|_| !keep.is_empty()).collect();
     }
     surplus(target, found, keep)
 }
 
-/// What is too much in the host's namespace, but for these addresses in sets.
-pub(crate) fn host_removals(
-    target: &Ruleset,
-    found: &Ruleset,
-    kept: impl IntoIterator<Item = Ipv4Addr>,
-) -> Vec<RuleChange> {
-    let keep = Kept {
-        addresses: kept
-            .into_iter()
-            .map(|address| address.to_string())
-            .collect(),
-        ..Kept::default()
-    };
-    surplus(target, found, &keep)
+/// What is too much in the host's namespace.
+pub(crate) fn host_removals(target: &Ruleset, found: &Ruleset) -> Vec<RuleChange> {
+    surplus(target, found, &Kept::default())
 }
 
 fn surplus(target: &Ruleset, found: &Ruleset, keep: &Kept) -> Vec<RuleChange> {
@@ -643,23 +689,16 @@ fn surplus(target: &Ruleset, found: &Ruleset, keep: &Kept) -> Vec<RuleChange> {
     let mut chains = Vec::new();
     let mut sets = Vec::new();
     for (named, set) in &found.sets {
-        match target.sets.get(named) {
-            Some(wanted) => {
-                let surplus: Vec<_> = set
-                    .elements
-                    .iter()
-                    .filter(|(key, to)| {
-                        !wanted.elements.contains_key(*key)
-                            && !keep.keeps_element(named, key, to.as_ref())
-                    })
-                    .map(|(key, to)| (key.clone(), to.clone()))
-                    .collect();
-                if !surplus.is_empty() {
-                    elements.push(RuleChange::RemoveElements(named.clone(), surplus));
-                }
+        let wanted = target.sets.get(named);
+        let is_kept = wanted.is_none() && keep.sets.contains(named);
+        match wanted {
+            Some(_) => elements.extend(surplus_elements(named, set, wanted, keep)),
+            // Of a way out that stands, what is told of does not.
+            None if is_kept && is_of_way_out(named) => {
+                elements.extend(surplus_elements(named, set, None, keep));
             }
             // A set that no rule asks any more keeps nobody.
-            None if keep.sets.contains(named) => {}
+            None if is_kept => {}
             None => sets.push(RuleChange::RemoveSet(named.clone(), set.is_map)),
         }
     }
@@ -670,6 +709,21 @@ fn surplus(target: &Ruleset, found: &Ruleset, keep: &Kept) -> Vec<RuleChange> {
         }
     }
     [elements, empties, chains, sets].concat()
+}
+
+fn surplus_elements(
+    named: &Named,
+    found: &Set,
+    wanted: Option<&Set>,
+    keep: &Kept,
+) -> Option<RuleChange> {
+    let is_wanted = |key| wanted.is_some_and(|set| set.elements.contains_key(key));
+    let surplus = found
+        .elements
+        .iter()
+        .filter(|(key, to)| !is_wanted(*key) && !keep.keeps_element(named, key, to.as_ref()));
+    let surplus: Vec<_> = surplus.map(|(key, to)| (key.clone(), to.clone())).collect();
+    (!surplus.is_empty()).then(|| RuleChange::RemoveElements(named.clone(), surplus))
 }
 
 /// The namespace of a VPC.

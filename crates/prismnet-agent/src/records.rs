@@ -8,8 +8,9 @@ use std::{
 
 use photon_core::Name;
 use prismnet_model::{
-    ExternalNetwork, ExternalNetworkId, FloatingIp, FloatingIpId, Gone, GroupId, Host, Mac, Port,
-    PortId, PortKind, Route, RouteId, Rule, RuleId, SecurityGroup, Subnet, SubnetId, Vpc, VpcId,
+    ExternalNetwork, ExternalNetworkId, FloatingIp, FloatingIpId, Gone, GoneFloatingIp, GroupId,
+    Host, Mac, Port, PortId, PortKind, Route, RouteId, Rule, RuleId, SecurityGroup, Subnet,
+    SubnetId, Vpc, VpcId,
 };
 
 /// A port, without what a host has no use for.
@@ -31,9 +32,25 @@ pub struct KnownPort {
     pub revision: i64,
 }
 
+/// The revision of the youngest order to take something down.
+///
+/// Any two are equal: most orders are for other hosts. That one was carried out is told some time after it was.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Orders(pub i64);
+
+impl PartialEq for Orders {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Orders {}
+
 /// Everything below `public/`.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
+    /// How far the orders below go.
+    pub orders: Orders,
     /// VPCs.
     pub vpcs: BTreeMap<VpcId, Vpc>,
     /// Subnets.
@@ -52,6 +69,8 @@ pub struct Records {
     pub floating_ips: BTreeMap<FloatingIpId, FloatingIp>,
     /// Orders to take ports down.
     pub gone: BTreeMap<PortId, Gone>,
+    /// Orders to answer no longer for addresses outside.
+    pub gone_floating_ips: BTreeMap<FloatingIpId, GoneFloatingIp>,
     /// Hosts with their tunnel addresses.
     pub hosts: BTreeMap<Name, Host>,
     /// In which VPC a port is: a key that is removed does not say.
@@ -77,8 +96,10 @@ pub enum Known {
     ExternalNetwork(Box<ExternalNetwork>),
     /// An address outside.
     FloatingIp(Box<FloatingIp>),
-    /// An order.
-    Gone(Gone),
+    /// An order, with its record's revision.
+    Gone(Gone, i64),
+    /// An order, with its record's revision.
+    GoneFloatingIp(GoneFloatingIp, i64),
     /// A host.
     Host(Host),
 }
@@ -89,6 +110,13 @@ impl Records {
     pub fn port(&self, id: PortId) -> Option<(VpcId, &KnownPort)> {
         let vpc = *self.home.get(&id)?;
         Some((vpc, self.ports.get(&vpc)?.get(&id)?))
+    }
+
+    /// Whether a port of the VPC is to be on that host.
+    #[must_use]
+    pub fn has_port_on(&self, vpc: VpcId, host: &Name) -> bool {
+        let mut ports = self.ports.get(&vpc).into_iter().flat_map(BTreeMap::values);
+        ports.any(|port| port.host.as_ref() == Some(host))
     }
 
     /// Takes a record in, in place of an older one.
@@ -109,7 +137,14 @@ impl Records {
                 self.external_networks.insert(network.id, *network);
             }
             Known::FloatingIp(floating) => drop(self.floating_ips.insert(floating.id, *floating)),
-            Known::Gone(gone) => drop(self.gone.insert(gone.port, gone)),
+            Known::Gone(gone, revision) => {
+                self.orders.0 = self.orders.0.max(revision);
+                self.gone.insert(gone.port, gone);
+            }
+            Known::GoneFloatingIp(gone, revision) => {
+                self.orders.0 = self.orders.0.max(revision);
+                self.gone_floating_ips.insert(gone.floating_ip, gone);
+            }
             Known::Host(host) => drop(self.hosts.insert(host.host.clone(), host)),
         }
     }
@@ -155,6 +190,11 @@ impl Records {
             }
             "floating-ip" => {
                 drop(id.parse().ok().and_then(|id| self.floating_ips.remove(&id)));
+            }
+            "gone-floating-ip" => {
+                if let Ok(id) = id.parse() {
+                    self.gone_floating_ips.remove(&id);
+                }
             }
             "gone" => drop(id.parse().ok().and_then(|id| self.gone.remove(&id))),
             "host" => drop(Name::new(id).ok().and_then(|host| self.hosts.remove(&host))),

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use nix::ifaddrs::getifaddrs;
 use photon_store::{Collection, Error, Expected, PageRequest, Record, Store, Stored};
 use prismnet_model::{Alive, ObservedAgent, ObservedPort, PortId, observed};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,8 +28,10 @@ const PAUSE: Duration = Duration::from_secs(2);
 const LEAVING: Duration = Duration::from_secs(2);
 /// The most problems that are told.
 const MOST_PROBLEMS: usize = 20;
-/// The most orphans that are told.
-const MOST_ORPHANS: usize = 100;
+/// The most orphans of a kind that are told: what they have is given to nobody else. A record has room for so many.
+const MOST_ORPHANS: usize = 2_000;
+/// Orders that were carried out are told so often at most: there are as many as things are deleted, on any host.
+const ORDERS: Duration = Duration::from_secs(60);
 
 /// Reports as long as it runs.
 #[derive(Debug)]
@@ -52,6 +55,21 @@ fn own_addresses() -> BTreeSet<Ipv4Addr> {
 struct Told {
     ports: BTreeMap<PortId, Stored<ObservedPort>>,
     agent: Option<Stored<ObservedAgent>>,
+    /// Up to which order was told when.
+    orders: Option<(i64, Instant)>,
+}
+
+impl Told {
+    /// What is told of orders, of which so many are carried out now.
+    fn orders(&mut self, done: i64) -> Option<i64> {
+        let before = self.agent.as_ref()?.value.orders_done;
+        let is_due = self.orders.is_none_or(|(_, at)| at.elapsed() >= ORDERS);
+        if before == Some(done) || done == 0 || !is_due {
+            return before;
+        }
+        self.orders = Some((done, Instant::now()));
+        Some(done)
+    }
 }
 
 impl Reporter {
@@ -73,7 +91,9 @@ impl Reporter {
             loop {
                 match self.tell(&mut told).await {
                     Ok(()) => {
-                        self.outcomes.changed.notified().await;
+                        // Orders that were carried out are told late: then too, if nothing else happens.
+                        let changed = self.outcomes.changed.notified();
+                        let _ = tokio::time::timeout(ORDERS, changed).await;
                         tokio::time::sleep(TOGETHER).await;
                     }
                     Err(error) => {
@@ -96,7 +116,8 @@ impl Reporter {
             Some(told) => told,
             None => told.insert(self.read().await?),
         };
-        let (ports, agent) = self.now();
+        let (ports, mut agent) = self.now();
+        agent.orders_done = told.orders(self.outcomes.orders());
         self.tell_ports(&mut told.ports, &ports).await?;
         if told.agent.as_ref().map(|stored| &stored.value) != Some(&agent) {
             let all = self.store.collection();
@@ -124,6 +145,7 @@ impl Reporter {
         });
         Ok(Told {
             ports: ports.collect(),
+            orders: None,
             agent: self
                 .store
                 .collection()
@@ -140,8 +162,10 @@ impl Reporter {
             .collect();
         let host = self.outcomes.host.lock();
         let of_vpcs = all.values().flat_map(|outcome| &outcome.problems);
-        let problems: BTreeSet<&String> = of_vpcs.chain(&*host).collect();
+        let problems: BTreeSet<&String> = of_vpcs.chain(&host.problems).collect();
         let orphans = all.values().flat_map(|outcome| outcome.orphans.clone());
+        let adopted = all.values().flat_map(|outcome| outcome.adopted.clone());
+        let floating = host.floating_orphans.iter().copied();
         let agent = ObservedAgent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             vtep: self.here.vtep,
@@ -150,6 +174,9 @@ impl Reporter {
             mode: self.here.mode.to_string(),
             problems: problems.into_iter().take(MOST_PROBLEMS).cloned().collect(),
             orphans: orphans.take(MOST_ORPHANS).collect(),
+            adopted: adopted.take(MOST_ORPHANS).collect(),
+            floating_orphans: floating.take(MOST_ORPHANS).collect(),
+            orders_done: None,
         };
         (ports, agent)
     }

@@ -222,6 +222,55 @@ pub struct Ruleset {
     pub chains: BTreeMap<Named, Chain>,
 }
 
+impl Ruleset {
+    /// As it is after these changes, in the words that [`read`] has for it. `false` if they cannot be made of this: then it is
+    /// not what is there.
+    pub fn take(&mut self, changes: &[RuleChange]) -> bool {
+        changes.iter().all(|change| self.take_one(change).is_some())
+    }
+
+    fn take_one(&mut self, change: &RuleChange) -> Option<()> {
+        match change {
+            RuleChange::Table(_) => {}
+            RuleChange::AddSet(named, kind) => {
+                let set = Set {
+                    is_map: kind.is_map(),
+                    kind: None,
+                    elements: BTreeMap::new(),
+                };
+                self.sets.entry(named.clone()).or_insert(set);
+            }
+            RuleChange::AddChain(named, _) => {
+                self.chains.entry(named.clone()).or_default();
+            }
+            RuleChange::Fill(named, rules, _) => {
+                let mut filled = Chain::new(None, rules.clone());
+                for rule in &mut filled.rules {
+                    rule.expression = Value::Null;
+                }
+                *self.chains.get_mut(named)? = filled;
+            }
+            RuleChange::AddElements(named, elements) => {
+                let set = self.sets.get_mut(named)?;
+                set.elements.extend(elements.iter().cloned());
+            }
+            RuleChange::RemoveElements(named, elements) => {
+                let set = self.sets.get_mut(named)?;
+                for (key, _) in elements {
+                    set.elements.remove(key)?;
+                }
+            }
+            RuleChange::RemoveChain(named) => drop(self.chains.remove(named)?),
+            RuleChange::RemoveSet(named, _) => drop(self.sets.remove(named)?),
+            RuleChange::RemoveTable(family) => {
+                self.sets.retain(|(one, _), _| one != family);
+                self.chains.retain(|(one, _), _| one != family);
+            }
+        }
+        Some(())
+    }
+}
+
 /// Whether a chain that is filled anew loses rules that it had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loses {
@@ -252,6 +301,74 @@ pub enum RuleChange {
     RemoveSet(Named, bool),
     /// The family's table is gone, with all that is in it.
     RemoveTable(Family),
+}
+
+/// The most changes that are named.
+const MOST_NAMED: usize = 12;
+
+/// What changes do, in one line.
+#[derive(Debug)]
+pub struct Summary<'a>(pub &'a [RuleChange]);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // That a table is there goes without saying.
+        let said = self.0.iter();
+        let said = said.filter(|change| !matches!(change, RuleChange::Table(_)));
+        let said: Vec<&RuleChange> = said.collect();
+        for (at, change) in said.iter().take(MOST_NAMED).enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{change}")?;
+        }
+        match said.len().saturating_sub(MOST_NAMED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+impl fmt::Display for RuleChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |(family, name): &Named| format!("{} {name}", family.as_str());
+        match self {
+            Self::Table(family) => write!(f, "table {}", family.as_str()),
+            Self::AddSet(set, kind) => {
+                let what = if kind.is_map() { "map" } else { "set" };
+                write!(f, "add {what} {}", name(set))
+            }
+            Self::AddChain(chain, _) => write!(f, "add chain {}", name(chain)),
+            Self::Fill(chain, rules, _) => {
+                write!(
+                    f,
+                    "fill {} with {}",
+                    name(chain),
+                    count(rules.len(), "rule")
+                )
+            }
+            Self::AddElements(set, elements) => {
+                write!(f, "add {} to {}", named_elements(elements), name(set))
+            }
+            Self::RemoveElements(set, elements) => {
+                write!(f, "remove {} from {}", named_elements(elements), name(set))
+            }
+            Self::RemoveChain(chain) => write!(f, "remove chain {}", name(chain)),
+            Self::RemoveSet(set, _) => write!(f, "remove set {}", name(set)),
+            Self::RemoveTable(family) => write!(f, "remove table {}", family.as_str()),
+        }
+    }
+}
+
+/// One by its parts, several by their number.
+fn named_elements(elements: &[Element]) -> String {
+    match elements {
+        [(key, _)] => key.join(" . "),
+        several => count(several.len(), "element"),
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// The changes as one transaction of `nft -j -f -`.
@@ -548,6 +665,12 @@ pub mod say {
         json!({"vmap": {"key": key, "data": format!("@{map}")}})
     }
 
+    /// That it is counted.
+    #[must_use]
+    pub fn count() -> Value {
+        json!({"counter": null})
+    }
+
     /// To the chain and back.
     #[must_use]
     pub fn jump(chain: &str) -> Value {
@@ -617,6 +740,33 @@ mod tests {
                 .contains_key(&vec!["pnv0".to_owned(), "06:00:00:00:00:01".to_owned()])
         );
         assert_eq!(found.sets.len(), 3, "another's table is not ours");
+    }
+
+    #[test]
+    fn changes_are_told_by_name() {
+        let chain = |name: &str| (Family::Ip, name.to_owned());
+        let element = |address: &str| (vec![address.to_owned()], None);
+        let changes = [
+            RuleChange::Table(Family::Bridge),
+            RuleChange::AddSet((Family::Bridge, "arp".to_owned()), SetKind::DeviceArp),
+            RuleChange::Fill(
+                chain("in-a"),
+                vec![Rule::new(vec![say::drop()])],
+                Loses::Nothing,
+            ),
+            RuleChange::AddElements(chain("known"), vec![element("10.0.0.2")]),
+            RuleChange::RemoveElements(
+                chain("known"),
+                vec![element("10.0.0.3"), element("10.0.0.4")],
+            ),
+        ];
+        assert_eq!(
+            Summary(&changes).to_string(),
+            "add set bridge arp, fill ip in-a with 1 rule, add 10.0.0.2 to ip known, remove 2 elements from ip known"
+        );
+        let many = vec![RuleChange::RemoveChain(chain("in-a")); MOST_NAMED + 2];
+        let said = Summary(&many).to_string();
+        assert!(said.ends_with("remove chain ip in-a and 2 more"), "{said}");
     }
 
     #[test]

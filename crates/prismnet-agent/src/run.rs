@@ -32,7 +32,7 @@ use crate::{
     records::Records,
     report::Reporter,
     transfer::Transfers,
-    way_out,
+    way_out::{self, Told},
     worker::{self, Order, Outcomes},
 };
 
@@ -84,7 +84,14 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let here = here.await??;
     Namespaces::new(&config.namespace_directory).prepare()?;
     make_room();
-    tracing::info!(host = %here.host, mode = %here.mode, vtep = ?here.vtep, "prismnet-agent starts");
+    match here.vtep {
+        Some(vtep) => {
+            tracing::info!(host = %here.host, mode = %here.mode, %vtep, "prismnet-agent starts");
+        }
+        None => {
+            tracing::info!(host = %here.host, mode = %here.mode, "prismnet-agent starts, without a tunnel");
+        }
+    }
     let (ended, mut ends) = mpsc::unbounded_channel();
     let metadata = metadata::Source::read(&config.state_directory)
         .context("what is needed for metadata cannot be read")?;
@@ -340,11 +347,19 @@ impl Workers {
     fn update(&mut self, records: &Records, here: &Here, local: &Local) -> anyhow::Result<()> {
         let ways = way_out::wanted(records, here);
         self.transfers = give(&self.transfers, &ways)?;
-        let host = host::desired::desired(records, here, &self.transfers, &self.deny);
-        self.update_host(host)?;
-        let mut all = desired(records, here, &self.transfers);
+        let told = Told::of(records, &local.released());
+        let mut all = desired(records, here, &self.transfers, &told);
         local.learn(&mut all);
-        self.update_vpcs(all)
+        let nothing = Wanted {
+            told_floating: told.clone(),
+            orders: records.orders,
+            ..Wanted::default()
+        };
+        self.update_vpcs(all, &nothing)?;
+        let host = host::desired::desired(records, here, &self.transfers, &self.deny, &told);
+        self.update_host(host)?;
+        self.outcomes.wake_told(&told);
+        Ok(())
     }
 
     fn update_host(&mut self, wanted: HostWanted) -> anyhow::Result<()> {
@@ -355,9 +370,7 @@ impl Workers {
         if let Some(running) = &self.host {
             running.wanted.send_if_modified(|now| {
                 let is_new = **now != wanted;
-                if is_new {
-                    *now = Arc::new(wanted);
-                }
+                *now = Arc::new(wanted);
                 is_new
             });
             return Ok(());
@@ -377,7 +390,11 @@ impl Workers {
     }
 
     /// A VPC of which nothing is wanted is looked after as long as its namespace is there.
-    fn update_vpcs(&mut self, all: BTreeMap<VpcId, Wanted>) -> anyhow::Result<()> {
+    fn update_vpcs(
+        &mut self,
+        mut all: BTreeMap<VpcId, Wanted>,
+        nothing: &Wanted,
+    ) -> anyhow::Result<()> {
         let here = vpcs_here(&self.namespaces)?;
         let known: BTreeSet<VpcId> = self
             .running
@@ -386,20 +403,14 @@ impl Workers {
             .chain(&here)
             .copied()
             .collect();
-        let mut all = all;
         let mut next = BTreeMap::new();
         for vpc in known {
-            let wanted = all.remove(&vpc).unwrap_or_default();
-            let before = self.wanted.remove(&vpc);
-            let wanted = match before {
-                Some(before) if *before == wanted => before,
-                _ => Arc::new(wanted),
-            };
+            let wanted = Arc::new(all.remove(&vpc).unwrap_or_else(|| nothing.clone()));
             let is_needed = !wanted.ports.is_empty() || here.contains(&vpc);
             match self.running.get(&vpc) {
                 Some(running) => {
                     running.wanted.send_if_modified(|now| {
-                        let is_new = !Arc::ptr_eq(now, &wanted);
+                        let is_new = **now != *wanted;
                         now.clone_from(&wanted);
                         is_new
                     });

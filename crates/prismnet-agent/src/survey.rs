@@ -3,25 +3,33 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use anyhow::Context as _;
-use prismnet_model::{ExternalNetworkId, Orphan, PortId, VpcId, device};
+use prismnet_model::{ExternalNetworkId, FloatingOrphan, Orphan, PortId, VpcId, device};
 use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::{
+    clash::{Clash, clashes},
     config::Config,
     desired::{Wanted, desired},
     feed::Follower,
-    host::{self, network::HostWanted, plan::HostStep, target::target},
+    host::{
+        self,
+        network::{Float, HostActual, HostWanted},
+        plan::HostStep,
+        target::target,
+        worker::floating_orphans,
+    },
     kernel::{
         HostSpace, Namespaces, Space,
         namespace::{on_thread, runtime},
     },
     local::verdicts::Verdicts,
     memory::Memory,
+    network::Network,
     plan::{Step, plan},
     run::{connect, give, here, vpcs_here},
     transfer::Transfers,
-    way_out,
+    way_out::{self, Told},
     worker::orphans_of,
 };
 
@@ -49,6 +57,8 @@ pub struct WaysSurvey {
     pub ways: Vec<WaySurvey>,
     /// Floating IPs of ports here.
     pub floating: Vec<FloatingSurvey>,
+    /// Floating IPs that are answered for here though the store says nothing of them.
+    pub orphans: Vec<FloatingOrphan>,
     /// What is in the way.
     pub problems: Vec<String>,
     /// What would be done.
@@ -77,6 +87,8 @@ pub struct FloatingSurvey {
     pub network: ExternalNetworkId,
     /// The interface that it is answered on; none if it is not.
     pub answered_on: Option<String>,
+    /// Why nobody hears an answer though the host would give it.
+    pub problem: Option<String>,
 }
 
 /// A VPC on this host.
@@ -111,6 +123,8 @@ pub struct PortSurvey {
     pub address: std::net::Ipv4Addr,
     /// Whether the device is there and attached as it should be.
     pub attached: bool,
+    /// Why it cannot be, if it cannot.
+    pub problem: Option<String>,
 }
 
 /// Looks.
@@ -145,9 +159,9 @@ pub async fn survey(config: &Config) -> anyhow::Result<Survey> {
     let namespaces = Namespaces::new(&config.namespace_directory);
     let records = &follower.records;
     let transfers = give(&Transfers::default(), &way_out::wanted(records, &here))?;
-    let ways = host::desired::desired(records, &here, &transfers, &config.egress.deny);
-    survey.ways_out = tokio::task::spawn_blocking(move || look_out(&ways)).await??;
-    let mut all = desired(records, &here, &transfers);
+    let told = Told::of(records, &BTreeSet::new());
+    let mut ways = host::desired::desired(records, &here, &transfers, &config.egress.deny, &told);
+    let mut all = desired(records, &here, &transfers, &told);
     let vpcs = vpcs_here(&namespaces)?;
     Verdicts::read(&config.state_directory)?.apply(&mut all);
     all.retain(|vpc, wanted| !wanted.ports.is_empty() || vpcs.contains(vpc));
@@ -160,19 +174,36 @@ pub async fn survey(config: &Config) -> anyhow::Result<Survey> {
             .map(|(vpc, wanted)| look(&namespaces, vpc, &wanted));
         each.collect::<anyhow::Result<Vec<_>>>()
     });
-    survey.vpcs = vpcs.await??;
+    for (vpc, network) in vpcs.await?? {
+        let tunnels = network.tunnels.values();
+        ways.tunnels.extend(tunnels.map(|tunnel| tunnel.vni));
+        ways.led.extend(network.remotes.values());
+        survey.vpcs.push(vpc);
+    }
+    ways.is_led_known = true;
+    survey.ways_out = tokio::task::spawn_blocking(move || look_out(&ways)).await??;
     Ok(survey)
 }
 
-fn look(namespaces: &Namespaces, vpc: VpcId, wanted: &Wanted) -> anyhow::Result<VpcSurvey> {
+fn look(
+    namespaces: &Namespaces,
+    vpc: VpcId,
+    wanted: &Wanted,
+) -> anyhow::Result<(VpcSurvey, Network)> {
     let actual = on_thread(|| {
         runtime()?.block_on(async {
             let mut space = Space::open(vpc, namespaces.clone(), Arc::new(Notify::new()))?;
             space.look(wanted).await
         })
     })?;
+    let clashes = clashes(wanted, &actual);
+    let problem = |port: PortId| {
+        let of_port = clashes.iter().find(|clash| clash.port == Some(port));
+        of_port.map(Clash::reason)
+    };
     let ports = wanted.ports.iter().map(|(id, port)| PortSurvey {
         port: *id,
+        problem: port.problem.clone().or_else(|| problem(*id)),
         device: port.device.clone(),
         address: port.lease.address,
         attached: actual.network.plugs.get(&port.device) == wanted.network.plugs.get(&port.device),
@@ -180,7 +211,7 @@ fn look(namespaces: &Namespaces, vpc: VpcId, wanted: &Wanted) -> anyhow::Result<
     let (adopted, orphans) = orphans_of(vpc, wanted, &actual)
         .into_iter()
         .partition(|orphan| wanted.adopted.contains(&orphan.port));
-    Ok(VpcSurvey {
+    let survey = VpcSurvey {
         vpc,
         namespace: device::namespace(vpc),
         exists: actual.exists,
@@ -189,7 +220,8 @@ fn look(namespaces: &Namespaces, vpc: VpcId, wanted: &Wanted) -> anyhow::Result<
         adopted,
         foreign: actual.foreign.clone(),
         steps: plan(wanted, &actual).iter().map(Step::to_string).collect(),
-    })
+    };
+    Ok((survey, actual.network))
 }
 
 fn look_out(wanted: &HostWanted) -> anyhow::Result<WaysSurvey> {
@@ -216,18 +248,33 @@ fn look_out(wanted: &HostWanted) -> anyhow::Result<WaysSurvey> {
             address: *address,
             network: float.network,
             answered_on: answered(*address),
+            problem: unheard(float, wanted, &actual),
         });
     let foreign = actual.foreign.iter();
     let foreign = foreign.map(|name| format!("{name} is not ours"));
     Ok(WaysSurvey {
         ways: ways.collect(),
         floating: floating.collect(),
+        orphans: floating_orphans(wanted, &actual),
         problems: problems.into_iter().chain(foreign).collect(),
         steps: host::plan::plan(wanted, &target, &actual)
             .iter()
             .map(HostStep::to_string)
             .collect(),
     })
+}
+
+/// Why what is sent to a floating IP is not answered though all is as it should be.
+fn unheard(float: &Float, wanted: &HostWanted, actual: &HostActual) -> Option<String> {
+    if float.is_led_elsewhere {
+        let vpc = wanted.ways.get(&float.way)?.vpc;
+        return Some(format!("{vpc} has a default route of its own"));
+    }
+    let uplink = wanted.networks.get(&float.network)?.uplink.as_str();
+    match actual.devices.get(uplink) {
+        Some(device) if !(device.up && device.carrier) => Some(format!("{uplink} is down")),
+        _ => None,
+    }
 }
 
 impl fmt::Display for WaysSurvey {
@@ -242,10 +289,22 @@ impl fmt::Display for WaysSurvey {
         }
         for floating in &self.floating {
             let (address, network) = (floating.address, floating.network);
-            match &floating.answered_on {
-                Some(uplink) => writeln!(f, "{address} of {network} is answered on {uplink}")?,
-                None => writeln!(f, "{address} of {network} is not answered")?,
+            match (&floating.answered_on, &floating.problem) {
+                (_, Some(problem)) => {
+                    writeln!(f, "{address} of {network} is not answered: {problem}")?;
+                }
+                (Some(uplink), None) => {
+                    writeln!(f, "{address} of {network} is answered on {uplink}")?;
+                }
+                (None, None) => writeln!(f, "{address} of {network} is not answered")?,
             }
+        }
+        for orphan in &self.orphans {
+            let (address, vpc) = (orphan.address, orphan.vpc);
+            writeln!(
+                f,
+                "{address} is an orphan of {vpc}: answered for, though nobody knows it"
+            )?;
         }
         for problem in &self.problems {
             writeln!(f, "problem: {problem}")?;
@@ -299,6 +358,9 @@ impl fmt::Display for Survey {
                     "  {} {} {} {state}",
                     port.port, port.address, port.device
                 )?;
+                if let Some(problem) = &port.problem {
+                    writeln!(f, "    problem: {problem}")?;
+                }
             }
             for orphan in &vpc.orphans {
                 writeln!(

@@ -10,6 +10,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    sync::Arc,
 };
 
 use prismnet_model::{Block, FloatingIp, PortId, VpcId, device::UPLINK_INSIDE};
@@ -78,13 +79,50 @@ impl Translations {
     }
 }
 
-/// Floating IPs by port: of ports here, or of those that the store does not know.
+/// The addresses outside of which something is said: who has them, or that nobody has. What else is answered for here nobody
+/// has ended: it stands (decision 9).
+///
+/// Any two are equal: that something is said of an address somewhere is by itself no reason to look at a host. Whoever has
+/// found one that was not told is woken by what says more ([`Outcomes::wake_told`](crate::worker::Outcomes::wake_told)).
+#[derive(Clone, Debug, Default)]
+pub struct Told(Arc<BTreeSet<Ipv4Addr>>);
+
+impl PartialEq for Told {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Told {}
+
+impl Told {
+    /// What the records say, and what a person has said: `released` is nobody's.
+    #[must_use]
+    pub fn of(records: &Records, released: &BTreeSet<Ipv4Addr>) -> Self {
+        let is_said = |floating: &&FloatingIp| match floating.port {
+            // Whether its port is here, only the port's record says.
+            Some(port) => records.port(port).is_some() || records.gone.contains_key(&port),
+            None => true,
+        };
+        let known = records.floating_ips.values().filter(is_said);
+        let known = known.map(|floating| floating.address);
+        let gone = records.gone_floating_ips.values().map(|gone| gone.address);
+        let all = known.chain(gone).chain(released.iter().copied());
+        Self(Arc::new(all.collect()))
+    }
+
+    /// Whether something is said of the address.
+    #[must_use]
+    pub fn has(&self, address: Ipv4Addr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+/// Floating IPs by port, of ports here.
 #[derive(Clone, Debug, Default)]
 pub struct Floats<'a> {
     /// Of ports here that this host can answer for.
     pub here: BTreeMap<PortId, &'a FloatingIp>,
-    /// Those whose port the store does not know: what stands for them, stands.
-    pub kept: BTreeSet<Ipv4Addr>,
     /// Why others are not answered.
     pub problems: Vec<String>,
 }
@@ -96,16 +134,12 @@ impl<'a> Floats<'a> {
         let mut floats = Self::default();
         for floating in records.floating_ips.values() {
             let Some(port) = floating.port else { continue };
-            match records.port(port) {
-                Some((_, known)) if known.host.as_ref() == Some(&here.host) => {
-                    match reached(records, here, floating) {
-                        Ok(()) => drop(floats.here.insert(port, floating)),
-                        Err(problem) => floats.problems.push(problem),
-                    }
+            let known = records.port(port);
+            if known.is_some_and(|(_, known)| known.host.as_ref() == Some(&here.host)) {
+                match reached(records, here, floating) {
+                    Ok(()) => drop(floats.here.insert(port, floating)),
+                    Err(problem) => floats.problems.push(problem),
                 }
-                Some(_) => {}
-                None if records.gone.contains_key(&port) => {}
-                None => drop(floats.kept.insert(floating.address)),
             }
         }
         floats
@@ -129,14 +163,7 @@ pub fn wanted(records: &Records, here: &Here) -> BTreeSet<VpcId> {
         .here
         .keys()
         .filter_map(|port| Some(records.port(*port)?.0));
-    let is_here = |vpc: &VpcId| {
-        let mut ports = records
-            .ports
-            .get(vpc)
-            .into_iter()
-            .flat_map(BTreeMap::values);
-        ports.any(|port| port.host.as_ref() == Some(&here.host))
-    };
+    let is_here = |vpc: &VpcId| records.has_port_on(*vpc, &here.host);
     let open = records.vpcs.values().filter(|vpc| vpc.internet_access);
     let open = open.map(|vpc| vpc.id).filter(is_here);
     floating.chain(open).collect()

@@ -11,26 +11,30 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
     sync::Arc,
     time::Duration,
 };
 
 use parking_lot::Mutex;
-use prismnet_model::{Orphan, PortId, PortState, VpcId};
+use prismnet_model::{FloatingOrphan, Orphan, PortId, PortState, VpcId};
 use rand::Rng as _;
 use tokio::{
     sync::{Notify, mpsc, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    desired::{Lease, Wanted},
+    clash::{Clash, clashes, identities},
+    desired::Wanted,
     dhcp::{self, Responders},
     kernel::{Error, Namespaces, Space, namespace::runtime},
     metadata,
     network::Actual,
-    plan::{Step, orphans, plan},
+    plan::{Step, lost_floating, orphans, plan},
+    served::{Served, served},
+    way_out::Told,
 };
 
 /// How long a pass may take before the thread is given up to wait and try again.
@@ -52,6 +56,16 @@ pub struct Outcome {
     pub adopted: Vec<Orphan>,
     /// What is not as it should be.
     pub problems: Vec<String>,
+    /// Floating IPs that stand though the store says nothing of them.
+    pub lost_floating: BTreeSet<Ipv4Addr>,
+    /// The orders that were carried out, with everything else.
+    pub orders: i64,
+    /// Whether it was looked at, ever: if not, nothing is known of what is below.
+    pub is_seen: bool,
+    /// What comes to it from other hosts: the numbers of its tunnels.
+    pub tunnels: BTreeSet<u32>,
+    /// What goes from it to other hosts: their tunnel addresses.
+    pub remotes: BTreeSet<Ipv4Addr>,
 }
 
 /// How a port is.
@@ -67,13 +81,26 @@ pub struct PortOutcome {
     pub waits: bool,
 }
 
+/// The host's own side.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostOutcome {
+    /// What is not as it should be.
+    pub problems: Vec<String>,
+    /// Floating IPs that are answered for though the store says nothing of them.
+    pub floating_orphans: Vec<FloatingOrphan>,
+    /// The orders that were carried out, with everything else.
+    pub orders: i64,
+}
+
 /// What all workers tell, by VPC.
 #[derive(Debug, Default)]
 pub struct Outcomes {
     /// The last of each.
     pub all: Mutex<BTreeMap<VpcId, Outcome>>,
-    /// What is not as it should be with the host's own side of the ways out.
-    pub host: Mutex<Vec<String>>,
+    /// How the host's own side is.
+    pub host: Mutex<HostOutcome>,
+    /// What makes the host's own side be looked at.
+    pub host_wake: Arc<Notify>,
     /// That one changed.
     pub changed: Notify,
     /// What makes a VPC's worker look.
@@ -88,13 +115,55 @@ impl Outcomes {
         }
     }
 
-    /// Replaces the host's problems.
-    pub fn put_host(&self, problems: Vec<String>) {
+    /// Makes those look who have found an address outside that nobody had said anything of, if somebody has now.
+    pub fn wake_told(&self, told: &Told) {
+        let is_told = |address: &Ipv4Addr| told.has(*address);
+        for (vpc, outcome) in &*self.all.lock() {
+            if outcome.lost_floating.iter().any(is_told) {
+                self.wake(*vpc);
+            }
+        }
+        let orphans = &self.host.lock().floating_orphans;
+        if orphans.iter().any(|orphan| told.has(orphan.address)) {
+            self.host_wake.notify_one();
+        }
+    }
+
+    /// The tunnels that are there, the hosts that they lead to, and whether all VPCs here have been looked at.
+    #[must_use]
+    pub fn underlay(&self) -> (BTreeSet<u32>, BTreeSet<Ipv4Addr>, bool) {
+        let all = self.all.lock();
+        let tunnels = all.values().flat_map(|outcome| &outcome.tunnels).copied();
+        let remotes = all.values().flat_map(|outcome| &outcome.remotes).copied();
+        let (tunnels, remotes) = (tunnels.collect(), remotes.collect());
+        let is_seen = |vpc| all.get(vpc).is_some_and(|outcome| outcome.is_seen);
+        let is_all = self.wakes.lock().keys().all(is_seen);
+        (tunnels, remotes, is_all)
+    }
+
+    /// Up to which revision all workers have carried out all orders. Some say so only at their next resync.
+    #[must_use]
+    pub fn orders(&self) -> i64 {
+        let all = self.all.lock();
+        let host = self.host.lock().orders;
+        let of = |vpc| all.get(vpc).map_or(0, |outcome: &Outcome| outcome.orders);
+        let vpcs = self.wakes.lock().keys().map(of).min();
+        vpcs.map_or(host, |vpcs| vpcs.min(host))
+    }
+
+    /// Replaces what the host's own side is.
+    pub fn put_host(&self, outcome: HostOutcome) {
         let mut host = self.host.lock();
-        if *host != problems {
-            *host = problems;
+        if *host != outcome {
+            *host = outcome;
             self.changed.notify_one();
         }
+    }
+
+    /// A VPC's, as it was told last.
+    #[must_use]
+    pub fn of(&self, vpc: VpcId) -> Outcome {
+        self.all.lock().get(&vpc).cloned().unwrap_or_default()
     }
 
     /// Replaces a VPC's; none if its worker ended.
@@ -109,6 +178,11 @@ impl Outcomes {
         };
         if before != outcome {
             self.changed.notify_one();
+        }
+        let underlay =
+            |outcome: Option<Outcome>| outcome.map(|outcome| (outcome.tunnels, outcome.remotes));
+        if underlay(before) != underlay(outcome) {
+            self.host_wake.notify_one();
         }
     }
 }
@@ -143,10 +217,13 @@ pub fn start(
     wanted: watch::Receiver<Arc<Wanted>>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     let name = format!("vpc-{}", prismnet_model::device::short(order.vpc));
+    let wake = Arc::new(Notify::new());
+    let wakes = &order.outcomes.wakes;
+    wakes.lock().insert(order.vpc, Arc::clone(&wake));
     std::thread::Builder::new().name(name).spawn(move || {
         let vpc = order.vpc;
         let ended = order.ended.clone();
-        let worked = runtime().map(|runtime| runtime.block_on(work(order, wanted)));
+        let worked = runtime().map(|runtime| runtime.block_on(work(order, wanted, wake)));
         if let Err(error) = worked {
             tracing::error!(%vpc, %error, "a worker ended");
         }
@@ -155,15 +232,20 @@ pub fn start(
     })
 }
 
-async fn work(order: Order, mut wanted: watch::Receiver<Arc<Wanted>>) {
-    let wake = Arc::new(Notify::new());
-    let wakes = &order.outcomes.wakes;
-    wakes.lock().insert(order.vpc, Arc::clone(&wake));
+async fn work(order: Order, mut wanted: watch::Receiver<Arc<Wanted>>, wake: Arc<Notify>) {
     let mut responders = Responders::new(order.dhcp.clone());
     let mut listener = metadata::Listener::new(order.metadata.clone());
-    let mut space = None;
+    let mut space: Option<Space> = None;
     let mut pause = FIRST_PAUSE;
+    let mut resync = Instant::now() + order.resync;
     loop {
+        if Instant::now() >= resync {
+            // However often it was woken meanwhile.
+            resync = Instant::now() + order.resync;
+            if let Some(space) = &mut space {
+                space.look_closely();
+            }
+        }
         let now = Arc::clone(&wanted.borrow_and_update());
         let pass = pass(
             &order,
@@ -197,7 +279,8 @@ async fn work(order: Order, mut wanted: watch::Receiver<Arc<Wanted>>) {
             }
             Err(error) => {
                 tracing::warn!(vpc = %order.vpc, %error, "a pass failed; trying again");
-                order.outcomes.put(order.vpc, Some(failed(&now, &error)));
+                let outcome = failed(order.outcomes.of(order.vpc), &now, &error);
+                order.outcomes.put(order.vpc, Some(outcome));
                 pause = (pause * 2).min(order.resync);
                 pause.mul_f64(rand::rng().random_range(0.5..1.0))
             }
@@ -206,11 +289,8 @@ async fn work(order: Order, mut wanted: watch::Receiver<Arc<Wanted>>) {
             () = order.stop.cancelled() => return,
             changed = wanted.changed() => if changed.is_err() { return },
             () = wake.notified() => tokio::time::sleep(QUIET).await,
-            () = tokio::time::sleep(wait) => {
-                if let Some(space) = &mut space {
-                    space.look_closely();
-                }
-            }
+            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep_until(resync) => {}
         }
     }
 }
@@ -240,7 +320,9 @@ async fn pass(
         )?),
     };
     let mut problems = Vec::new();
+    let began = Instant::now();
     let mut actual = space.look(wanted).await?;
+    let looked = began.elapsed();
     space.remove_left(&wanted.removed, &actual)?;
     for _ in 0..ROUNDS {
         let steps = plan(wanted, &actual);
@@ -259,33 +341,38 @@ async fn pass(
     if !actual.exists && plan(wanted, &actual).is_empty() {
         return Ok(Pass::Over);
     }
-    let bridges = space.bridges(wanted).await?;
-    let leases: Vec<Lease> = wanted
-        .ports
-        .values()
-        .map(|port| port.lease.clone())
-        .collect();
+    let Served { leases, ports } = served(wanted, &actual);
+    let bridges = leases.iter().map(|lease| &*lease.bridge).collect();
+    let bridges = space.bridges(&bridges).await?;
     if let Err(error) = responders.update(&bridges, &leases) {
         problems.push(error.to_string());
     }
     // Only in the VPC's own namespace.
-    if actual.exists {
-        let ports = wanted.ports.iter();
-        let ports = ports.map(|(id, port)| (port.lease.address, *id));
-        if let Err(error) = listener.update(ports.collect()).await {
-            problems.push(error.to_string());
-        }
+    if actual.exists
+        && let Err(error) = listener.update(ports.into_iter().collect()).await
+    {
+        problems.push(error.to_string());
     }
     let pass = if problems.is_empty() {
         Pass::Done
     } else {
         Pass::Again
     };
-    order.outcomes.put(
-        order.vpc,
-        Some(outcome(order.vpc, wanted, &actual, problems)),
-    );
+    let (looked, all) = (micros(looked), micros(began.elapsed()));
+    tracing::debug!(vpc = %order.vpc, looked, all, "a pass, and its first look, in microseconds");
+    let mut outcome = outcome(order.vpc, wanted, &actual, problems);
+    let is_whole = matches!(pass, Pass::Done) && plan(wanted, &actual).is_empty();
+    outcome.orders = if is_whole {
+        wanted.orders.0
+    } else {
+        order.outcomes.of(order.vpc).orders
+    };
+    order.outcomes.put(order.vpc, Some(outcome));
     Ok(pass)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Does all that can be done: a step that fails keeps back only what needs it, and that fails by itself.
@@ -311,17 +398,21 @@ fn outcome(vpc: VpcId, wanted: &Wanted, actual: &Actual, mut problems: Vec<Strin
     problems.extend(actual.foreign.iter().map(|name| {
         format!("{name} in the namespace of {vpc} says it is something else: left alone")
     }));
-    let missing: BTreeSet<String> = plan(wanted, actual).iter().map(Step::to_string).collect();
+    let is_whole = plan(wanted, actual).is_empty();
+    let clashes = clashes(wanted, actual);
+    problems.extend(clashes.iter().map(Clash::reason));
     let ports = wanted.ports.iter().map(|(id, port)| {
         let is_there =
             actual.network.plugs.get(&port.device) == wanted.network.plugs.get(&port.device);
-        let (state, reason) = match &port.problem {
-            Some(problem) => (PortState::Error, problem.clone()),
+        let clash = clashes.iter().find(|clash| clash.port == Some(*id));
+        let problem = port.problem.clone().or(clash.map(Clash::reason));
+        let (state, reason) = match problem {
+            Some(problem) => (PortState::Error, problem),
             None if actual.foreign.contains(&port.device) => (
                 PortState::Error,
                 format!("{} is another's device", port.device),
             ),
-            None if is_there && missing.is_empty() => (PortState::Active, String::new()),
+            None if is_there && is_whole => (PortState::Active, String::new()),
             None if !actual.network.plugs.contains_key(&port.device) => (
                 PortState::Building,
                 format!("{} is not there yet", port.device),
@@ -336,11 +427,12 @@ fn outcome(vpc: VpcId, wanted: &Wanted, actual: &Actual, mut problems: Vec<Strin
             revision: port.revision,
             state,
             reason,
-            waits: state == PortState::Building && is_missing && missing.is_empty(),
+            waits: state == PortState::Building && is_missing && is_whole,
         };
         (*id, outcome)
     });
     let ports = ports.collect();
+    let network = &actual.network;
     let (adopted, orphans) = orphans_of(vpc, wanted, actual)
         .into_iter()
         .partition(|orphan| wanted.adopted.contains(&orphan.port));
@@ -349,20 +441,36 @@ fn outcome(vpc: VpcId, wanted: &Wanted, actual: &Actual, mut problems: Vec<Strin
         orphans,
         adopted,
         problems,
+        lost_floating: lost_floating(wanted, actual),
+        is_seen: true,
+        orders: 0,
+        tunnels: network.tunnels.values().map(|tunnel| tunnel.vni).collect(),
+        remotes: network.remotes.values().copied().collect(),
     }
 }
 
 /// Ports here that nobody knows.
 #[must_use]
 pub fn orphans_of(vpc: VpcId, wanted: &Wanted, actual: &Actual) -> Vec<Orphan> {
+    let network = &actual.network;
     let found = orphans(wanted, actual).into_iter();
-    found
-        .map(|(device, port)| Orphan { vpc, port, device })
-        .collect()
+    let orphan = |(device, port): (String, PortId)| {
+        let bridge = network.plugs[&device].seat.bridge.as_ref();
+        let bridge = bridge.and_then(|bridge| network.bridges.get(bridge));
+        let identity = identities(network, &device).into_iter().next();
+        Orphan {
+            vpc,
+            port,
+            subnet: bridge.and_then(|bridge| bridge.alias.parse().ok()),
+            address: identity.map(|(_, address)| address),
+            device,
+        }
+    };
+    found.map(orphan).collect()
 }
 
-/// After a pass that saw nothing.
-fn failed(wanted: &Wanted, error: &Error) -> Outcome {
+/// After a pass that saw nothing: what was found before is still found.
+fn failed(before: Outcome, wanted: &Wanted, error: &Error) -> Outcome {
     let ports = wanted.ports.iter().map(|(id, port)| {
         let outcome = PortOutcome {
             revision: port.revision,
@@ -374,8 +482,7 @@ fn failed(wanted: &Wanted, error: &Error) -> Outcome {
     });
     Outcome {
         ports: ports.collect(),
-        orphans: Vec::new(),
-        adopted: Vec::new(),
         problems: vec![error.to_string()],
+        ..before
     }
 }

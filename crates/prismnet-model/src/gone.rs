@@ -1,11 +1,14 @@
-//! That a port was deleted while it had a host: the order to take it down there. That a record is absent is none.
+//! That a port was deleted while it had a host, or a floating IP: the order to take it down there. That a
+//! record is absent is none.
+
+use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
 use photon_core::Name;
 use photon_store::Record;
 use serde::{Deserialize, Serialize};
 
-use crate::{Mac, Port, PortId, VpcId};
+use crate::{FloatingIp, FloatingIpId, Mac, Port, PortId, VpcId};
 
 /// The order, as it is stored: at `<port>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,5 +47,44 @@ impl Gone {
     #[must_use]
     pub fn key(&self) -> String {
         self.port.to_string()
+    }
+}
+
+/// That a floating IP was deleted: whoever still answers for its address stops. As it is stored: at `<floating IP>`. That a
+/// floating IP was taken from a port, or given to another, its own record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoneFloatingIp {
+    /// The floating IP that was.
+    pub floating_ip: FloatingIpId,
+    /// The address it had.
+    pub address: Ipv4Addr,
+    /// The port that had it then.
+    #[serde(default)]
+    pub port: Option<PortId>,
+    /// When it was deleted.
+    pub at: Timestamp,
+}
+
+impl Record for GoneFloatingIp {
+    const ROOT: &'static str = "/photon/prismnet/public/gone-floating-ip/";
+}
+
+impl GoneFloatingIp {
+    /// What is to be written when a floating IP is deleted, also if no port has it any more: a host that was away may not have
+    /// heard of that yet.
+    #[must_use]
+    pub fn of(floating: &FloatingIp, at: Timestamp) -> Self {
+        Self {
+            floating_ip: floating.id,
+            address: floating.address,
+            port: floating.port,
+            at,
+        }
+    }
+
+    /// The key below the collection.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.floating_ip.to_string()
     }
 }

@@ -7,7 +7,7 @@ use photon_core::Name;
 use photon_store::Record;
 use serde::{Deserialize, Serialize};
 
-use crate::{PortId, VpcId};
+use crate::{PortId, SubnetId, VpcId};
 
 /// Below which all of it lies; each of the types has its own part of every host's.
 const ROOT: &str = "/photon/prismnet/host/";
@@ -63,6 +63,15 @@ pub struct ObservedAgent {
     /// Ports that are here and that the store does not know, with no order to take them down.
     #[serde(default)]
     pub orphans: Vec<Orphan>,
+    /// Those of them that a person wants to stay (`prismnet-agent adopt`): their addresses are not free either.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adopted: Vec<Orphan>,
+    /// Addresses outside that are answered for here and that the store does not know, with no order to stop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub floating_orphans: Vec<FloatingOrphan>,
+    /// All orders to take something down (`gone/…`, `gone-floating-ip/…`) up to this revision of the store are carried out here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orders_done: Option<i64>,
 }
 
 impl Record for ObservedAgent {
@@ -78,6 +87,21 @@ pub struct Orphan {
     pub port: PortId,
     /// Its device.
     pub device: String,
+    /// The subnet that its device is in, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<SubnetId>,
+    /// The address that it sends from, if that is known: as long as it is here, nobody else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+}
+
+/// An address outside that nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FloatingOrphan {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Whose port has it.
+    pub vpc: VpcId,
 }
 
 /// That the agent runs; under its lease at `<host>/alive`.

@@ -3,7 +3,8 @@
 
 use photon_store::Record;
 use prismnet_model::{
-    ExternalNetwork, FloatingIp, Gone, Layout, Port, Route, Rule, SecurityGroup, Subnet, Tally, Vpc,
+    ExternalNetwork, FloatingIp, Gone, GoneFloatingIp, Layout, Port, Route, Rule, SecurityGroup,
+    Subnet, Tally, Vpc,
 };
 use serde_json::{Value, json};
 
@@ -115,6 +116,8 @@ fn records_of_the_first_version() {
             format!("/photon/prismnet/floating/{PORT}"),
         ]
     );
+    let gone = json!({ "floating_ip": FLOATING, "address": "192.0.2.10", "port": PORT, "at": AT });
+    assert!(keys::<GoneFloatingIp>(&gone).is_empty());
     let layout = json!({
         "subnets": [{ "id": SUBNET, "cidr_block": "10.0.1.0/24" }],
         "routes": [{ "id": ROUTE, "destination": "0.0.0.0/0" }],

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use photon_auth::{Auth, AuthOptions, Context, Tell};
 use photon_server::{Metrics, Mode};
+use photon_service::store_change::follow_acceptance;
 use photon_store::{Collection, Record, Store, Transaction, audit::Trails};
 use prismnet_model::{ExternalNetwork, Subnet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -73,7 +74,7 @@ impl App {
     }
 
     /// Starts what goes on behind the doors, until it is stopped.
-    pub(crate) fn start_tasks(&self, tasks: &TaskTracker, stop: &CancellationToken) {
+    pub(crate) fn start_tasks(self: Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         tasks.spawn(self.quota.clone().run(stop.child_token()));
         let following = self.hosts.clone().follow(
             self.store.clone(),
@@ -81,10 +82,30 @@ impl App {
             stop.child_token(),
         );
         tasks.spawn(following);
-        tasks.spawn(gone::sweep(self.store.clone(), stop.child_token()));
+        tasks.spawn(gone::sweep(
+            self.store.clone(),
+            self.hosts.clone(),
+            stop.child_token(),
+        ));
         if let Some(files) = self.config.store.tls_files() {
             tasks.spawn(self.store.clone().follow_tls(files, stop.child_token()));
         }
+        let (store, stop) = (self.store.clone(), stop.child_token());
+        tasks.spawn(async move {
+            let forget = move || {
+                let app = Arc::clone(&self);
+                async move { app.forget().await }
+            };
+            follow_acceptance(store, SERVICE, forget, stop).await;
+        });
+    }
+
+    /// Forgets what was read of the store, when it has become another one.
+    async fn forget(&self) {
+        self.trails.forget().await;
+        self.known.forget();
+        self.pools.forget();
+        self.outside.forget();
     }
 
     /// The records of one type.

@@ -27,6 +27,13 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// Everything is read again.
+    pub(crate) fn forget(&self) {
+        self.subnets.invalidate_all();
+        self.groups.invalidate_all();
+        self.defaults.invalidate_all();
+    }
+
     pub(crate) fn new() -> Self {
         fn cache<K, V>() -> Cache<K, V>
         where

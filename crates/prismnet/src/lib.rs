@@ -17,7 +17,7 @@
 //! | `pool` `known` | what a process believes of addresses, subnets and groups until the store says otherwise |
 //! | `quota` | units of CreditService, and what it is still to be told |
 //! | `host` | what agents report: how ports are, where hosts reach each other |
-//! | `gone` | orders to take ports down, until they are done |
+//! | `gone` | orders to take down what was deleted, until they are done |
 //! | `audit` `refusal` `scope` `turns` `users` `wanted` | what use cases share |
 //! | `rest` `grpc` | the doors |
 //! | `config` `run` `app` `clock` | the process |
@@ -53,4 +53,4 @@ use photon_service::{contention, listing, versioned};
 pub use app::App;
 pub use config::Config;
 pub use grpc::declared as methods;
-pub use run::{Running, Sockets, start};
+pub use run::{Running, Sockets, accept_store, start};

@@ -1,8 +1,8 @@
 //! `prismnet`: the control plane.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 use photon_server::{CommonArgs, main_with};
 use prismnet::{Config, Sockets};
@@ -16,11 +16,29 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 struct Cli {
     #[command(flatten)]
     common: CommonArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Accepts the store as it is now, after it was restored or replaced: running processes then go on with what it says.
+    AcceptStore,
 }
 
 fn main() -> ExitCode {
-    let Cli { common } = Cli::parse();
+    let Cli { common, command } = Cli::parse();
     main_with(&common, "PRISMNET", async |config: Config, stop| {
+        if let Some(Command::AcceptStore) = command {
+            let seen = prismnet::accept_store(&config).await?;
+            let (cluster, revision) = (seen.cluster_id, seen.revision);
+            // Who reads no further has what it wanted.
+            let _ = writeln!(
+                std::io::stdout(),
+                "accepted: cluster {cluster:x} at revision {revision}"
+            );
+            return Ok(());
+        }
         let running = prismnet::start(config, Sockets::default()).await?;
         running.run_until(stop).await;
         Ok(())

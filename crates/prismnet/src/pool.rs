@@ -171,17 +171,22 @@ impl<S: Source> Pools<S> {
         }
     }
 
-    /// An address that seems to be free.
+    /// An address that seems to be free, and is none of those that are `held` without a claim.
     ///
     /// # Errors
     /// `ADDRESSES_EXHAUSTED`; those of reads.
-    pub(crate) async fn next(&self, source: &S) -> Result<Reserved, Error> {
+    pub(crate) async fn next(
+        &self,
+        source: &S,
+        held: impl IntoIterator<Item = Ipv4Addr>,
+    ) -> Result<Reserved, Error> {
+        let held: BTreeSet<u32> = held.into_iter().map(Ipv4Addr::to_bits).collect();
         let pool = self.pool(source);
         loop {
             let reads = {
                 let mut addresses = pool.addresses.lock();
                 if addresses.read.is_some()
-                    && let Some(address) = addresses.pick()
+                    && let Some(address) = addresses.pick(&held)
                 {
                     drop(addresses);
                     return Ok(Reserved { pool, address });
@@ -198,7 +203,7 @@ impl<S: Source> Pools<S> {
             let taken = self.claims(source).await?;
             let mut addresses = pool.addresses.lock();
             addresses.replace(taken);
-            let picked = addresses.pick();
+            let picked = addresses.pick(&held);
             drop(addresses);
             return match picked {
                 Some(address) => Ok(Reserved {
@@ -215,6 +220,11 @@ impl<S: Source> Pools<S> {
         if let Some(pool) = self.pools.get(&source) {
             pool.addresses.lock().take(address.to_bits());
         }
+    }
+
+    /// Forgets everything: the claims are read again.
+    pub(crate) fn forget(&self) {
+        self.pools.invalidate_all();
     }
 
     /// An address has no owner any more.
@@ -317,14 +327,15 @@ impl Addresses {
         }
     }
 
-    /// The next one that is free after the last one given, from the start again at the end.
-    fn pick(&mut self) -> Option<u32> {
+    /// The next one that is free and not held after the last one given, from the start again at the end.
+    fn pick(&mut self, held: &BTreeSet<u32>) -> Option<u32> {
         // While an owner is written, its address is in both.
         let reserved = self.reserved.difference(&self.taken).count();
         if self.taken.len() + reserved >= self.capacity {
             return None;
         }
-        let found = self.in_turn().find(|address| self.is_free(*address))?;
+        let is_good = |address: &u32| self.is_free(*address) && !held.contains(address);
+        let found = self.in_turn().find(is_good)?;
         self.reserved.insert(found);
         self.cursor = found.saturating_add(1);
         Some(found)
@@ -414,7 +425,7 @@ mod tests {
             let mut held: Vec<u32> = Vec::new();
             for (step, number) in steps {
                 match step {
-                    0 | 1 => match addresses.pick() {
+                    0 | 1 => match addresses.pick(&BTreeSet::new()) {
                         Some(found) => {
                             prop_assert!(!held.contains(&found));
                             prop_assert!(addresses.is_ours(found));
@@ -435,11 +446,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_is_passed_over_until_it_is_not() {
+        let mut addresses = addresses(&[3]);
+        let held = BTreeSet::from([0x0a00_0001, 0x0a00_0003]);
+        assert_eq!(addresses.pick(&held), Some(0x0a00_0002));
+        assert_eq!(addresses.pick(&held), None);
+        assert_eq!(addresses.pick(&BTreeSet::new()), Some(0x0a00_0003));
+    }
+
+    #[test]
     fn what_was_given_back_is_not_given_out_at_once() {
         let mut addresses = addresses(&[13]);
-        let first = addresses.pick().unwrap();
+        let first = addresses.pick(&BTreeSet::new()).unwrap();
         addresses.reserved.remove(&first);
-        assert_ne!(addresses.pick().unwrap(), first);
+        assert_ne!(addresses.pick(&BTreeSet::new()).unwrap(), first);
     }
 
     #[test]
@@ -447,11 +467,11 @@ mod tests {
         let mut addresses = addresses(&[1]);
         addresses.replace(BTreeSet::from([0x0a00_0009, 0x0a00_000a]));
         addresses.take(0x0a00_000b);
-        let only = addresses.pick().unwrap();
+        let only = addresses.pick(&BTreeSet::new()).unwrap();
         // Its owner is written, and whoever asked for it has not put it down yet.
         addresses.take(only);
-        assert_eq!(addresses.pick(), None);
-        assert_eq!(Addresses::of(Vec::new()).pick(), None);
+        assert_eq!(addresses.pick(&BTreeSet::new()), None);
+        assert_eq!(Addresses::of(Vec::new()).pick(&BTreeSet::new()), None);
     }
 
     #[test]

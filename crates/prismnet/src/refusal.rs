@@ -113,6 +113,14 @@ pub(crate) fn address_in_use(address: Ipv4Addr, port: Option<PortId>) -> Error {
     .with_details(json!({ "field": "ip_address", "ip_address": address, "port_id": port }))
 }
 
+/// A port that the store does not know has it on its host, until an operator decides about it there.
+pub(crate) fn address_held(address: Ipv4Addr, by: PortId) -> Error {
+    let message =
+        format!("ip_address {address} is in use by {by}, which runs on its host without a record");
+    Error::new(Code::ADDRESS_IN_USE, message)
+        .with_details(json!({ "field": "ip_address", "ip_address": address, "orphan_id": by }))
+}
+
 pub(crate) fn mac_in_use(mac: Mac, port: Option<PortId>) -> Error {
     Error::new(Code::MAC_IN_USE, format!("mac_address {mac} is in use"))
         .with_details(json!({ "field": "mac_address", "mac_address": mac, "port_id": port }))

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use photon_server::{Daemon, Listen, Readiness};
 pub use photon_service::Sockets;
-use photon_service::{Parts, bound, process};
+use photon_service::{Parts, bound, process, store_change};
+use photon_store::Seen;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{app::App, config::Config, rest};
@@ -55,7 +56,7 @@ pub async fn start(config: Config, sockets: Sockets) -> anyhow::Result<Running> 
         )
         .start(shutdown.clone())?;
     let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
-    app.start_tasks(&tasks, &end);
+    Arc::clone(&app).start_tasks(&tasks, &end);
     let version = env!("CARGO_PKG_VERSION");
     let listeners = (&app.config.rest, &app.config.grpc);
     let process = process(SERVICE, version, (listeners.0, rest), (listeners.1, grpc));
@@ -72,7 +73,19 @@ pub async fn start(config: Config, sockets: Sockets) -> anyhow::Result<Running> 
     }))
 }
 
+/// Says for all processes that the store is accepted as it is now, after it was restored or replaced.
+///
+/// # Errors
+/// A store that does not answer, or does not take it.
+pub async fn accept_store(config: &Config) -> anyhow::Result<Seen> {
+    photon_server::main_with::install_crypto();
+    store_change::accept_store(config.store.options()?, SERVICE).await
+}
+
 fn readiness(app: &Arc<App>) -> impl Fn() -> BoxFuture<'static, Readiness> + Send + Sync + 'static {
-    let auth = app.auth.clone();
-    move || Box::pin(std::future::ready(photon_service::readiness(&auth)))
+    let (store, auth) = (app.store.clone(), app.auth.clone());
+    move || {
+        let found = store_change::readiness_over(SERVICE, &store, &auth);
+        Box::pin(std::future::ready(found))
+    }
 }

@@ -66,9 +66,13 @@ fn uses_of(crate_name: &str, cell: &str) -> BTreeSet<String> {
             "engine" => vec!["chainfire-engine".to_owned()],
             "clients" => vec!["chainfire-client".to_owned()],
             "ledger" => vec!["creditservice-ledger".to_owned()],
-            "model" => vec!["prismnet-model".to_owned()],
+            // A service's own.
+            "model" => match crate_name.split('-').next() {
+                Some(service) => vec![format!("{service}-model")],
+                None => Vec::new(),
+            },
             "core" | "proto" | "pki" | "raft" | "server" | "service" | "store" | "authz"
-            | "auth" | "reconcile" => {
+            | "auth" | "reconcile" | "agent" => {
                 vec![format!("photon-{short}")]
             }
             _ => panic!("{crate_name}: the table names an unknown crate {short:?}"),

@@ -97,6 +97,26 @@ mod in_this_process {
     }
 
     #[tokio::test]
+    async fn audits_together() {
+        conformance::audits_together(&mut in_process().await).await;
+    }
+
+    #[tokio::test]
+    async fn audits_of_processes() {
+        conformance::audits_of_processes(&mut in_process().await).await;
+    }
+
+    #[tokio::test]
+    async fn audits_left_alone() {
+        conformance::audits_left_alone(&mut in_process().await).await;
+    }
+
+    #[tokio::test]
+    async fn audits_over_an_outage() {
+        conformance::audits_over_an_outage(&mut in_process().await).await;
+    }
+
+    #[tokio::test]
     async fn idempotency() {
         conformance::idempotency(&mut in_process().await).await;
     }
@@ -188,6 +208,26 @@ mod as_a_process {
     #[tokio::test]
     async fn audits() {
         conformance::audits(&mut process().await).await;
+    }
+
+    #[tokio::test]
+    async fn audits_together() {
+        conformance::audits_together(&mut process().await).await;
+    }
+
+    #[tokio::test]
+    async fn audits_of_processes() {
+        conformance::audits_of_processes(&mut process().await).await;
+    }
+
+    #[tokio::test]
+    async fn audits_left_alone() {
+        conformance::audits_left_alone(&mut process().await).await;
+    }
+
+    #[tokio::test]
+    async fn audits_over_an_outage() {
+        conformance::audits_over_an_outage(&mut process().await).await;
     }
 
     #[tokio::test]

@@ -121,7 +121,9 @@ async fn keys_that_are_none_are_refused() {
 async fn settings_heed_a_key_too() {
     let house = House::dev().await;
     let ask = async |key: &str, method: Method, path: &str, body: Value| {
-        let answer = house.operator.call(method, path, Some(body), Some(key));
+        let answer = house
+            .operator
+            .call(method, path, Some(body), Some(("Idempotency-Key", key)));
         answer.await.unwrap()
     };
     let settings = [

@@ -96,7 +96,7 @@ async fn pay(caller: Caller, name: String, keyed: bool, stop: Arc<AtomicBool>) -
         let description = format!("{name}-{n}");
         let path = format!("/api/v1/wallets/{}/topup", project(n));
         let body = json!({ "amount": 1, "description": description });
-        let key = keyed.then_some(description.as_str());
+        let key = keyed.then_some(("Idempotency-Key", description.as_str()));
         loop {
             let answer = caller
                 .call(Method::POST, &path, Some(body.clone()), key)

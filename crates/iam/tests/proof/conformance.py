@@ -1,52 +1,36 @@
-"""Schemathesis over IAM's own OpenAPI document: no 5xx, no answer that the document does not describe, no bad data taken.
+"""Schemathesis over IAM's own OpenAPI document.
 
 Environment: IAM_URL; IAM_ADMIN_TOKEN, a bearer who may do everything; WITH_CREDENTIAL, `yes` to send it, `no` for a run
-without any; PHOTON_SEED; EXAMPLES, the most generated requests for an operation and phase; REPORTS, a directory.
+without any; and that of `contract`.
 
 It asks with ids and secrets that exist, mixed with generated ones, so that it gets beyond 404. What would lock it out is
 left out: nothing is done to its own user and the key of its token, and deny rules about everybody are for one project only.
-How often which status came is printed, and the run fails if so many requests were refused that it says nothing.
+The run fails if so many requests were refused that it says nothing.
 """
 
-import collections
 import itertools
-import json
 import os
-import pathlib
 import sys
-import threading
 
+import contract
 import jwt
 import requests
 import schemathesis
-from schemathesis.cli import schemathesis as command
+from contract import seen
 
 URL = os.environ["IAM_URL"]
 ADMIN = os.environ["IAM_ADMIN_TOKEN"]
 WITH_CREDENTIAL = {"yes": True, "no": False}[os.environ["WITH_CREDENTIAL"]]
-SEED = os.environ["PHOTON_SEED"]
-EXAMPLES = os.environ["EXAMPLES"]
-REPORTS = pathlib.Path(os.environ["REPORTS"])
 
 # Whoever asks. Nothing may be done to it.
 ASKER = "admin"
 # What its token is signed with: once it is ended, the token counts no more.
 OWN_KEY = jwt.get_unverified_header(ADMIN)["kid"]
 
-CHECKS = (
-    "not_a_server_error",
-    "status_code_conformance",
-    "content_type_conformance",
-    "response_headers_conformance",
-    "response_schema_conformance",
-    "negative_data_rejection",
-    "missing_required_header",
-    "ignored_auth",
-    "use_after_free",
-)
+CHECKS = contract.CHECKS + ("ignored_auth",)
 # Without a credential a method that there is not is 401, like everything else.
 if WITH_CREDENTIAL:
-    CHECKS += ("unsupported_method", "allow_header_conformance")
+    CHECKS += contract.METHODS
 
 
 def send(method, path, body=None):
@@ -215,18 +199,6 @@ PLACES = {
 }
 
 
-def configuration(known):
-    """schemathesis.toml: strings of JSON are strings of TOML."""
-    lines = []
-    for name, values in known.items():
-        lines += [f"[dictionaries.{name}]", f"values = {json.dumps(values)}"]
-    for path, places in PLACES.items() if known else ():
-        lines += ["[[operations]]", f"include-path-regex = {json.dumps(path)}"]
-        lines += ["[operations.parameters]"]
-        lines += [f'"{place}" = {{ dictionary = "{name}", probability = 0.8 }}' for place, name in places.items()]
-    return "\n".join(lines) + "\n"
-
-
 # Who is deleted instead of what requests are made with.
 SPARES = 3
 deleted = itertools.count()
@@ -235,10 +207,6 @@ deleted = itertools.count()
 FURNISHED = set()
 # API keys of the service account.
 KEYS = []
-
-seen = collections.Counter()
-by_operation = collections.defaultdict(collections.Counter)
-counting = threading.Lock()
 
 
 if WITH_CREDENTIAL:
@@ -285,63 +253,26 @@ def before_call(context, case, kwargs):
         body["principal"] = "user:bob"
 
 
-@schemathesis.hook
-def after_call(context, case, response):
-    with counting:
-        seen[response.status_code] += 1
-        by_operation[f"{case.method.upper()} {case.operation.path}"][response.status_code] += 1
-
-
-def run():
-    REPORTS.mkdir(parents=True, exist_ok=True)
-    known = furnish() if WITH_CREDENTIAL else {}
-    for name in ("org", "project", "user", "account", "group", "role", "binding", "rule", "credential", "host_token"):
-        FURNISHED.update(known.get(name, ()))
-    KEYS.extend(known.get("secret", ()))
-    own = f"?principal=user:{ASKER}"
-    FURNISHED.update(row["id"] for row in call("GET", f"/api/v1/bindings{own}")["bindings"])
-    FURNISHED.update(row["id"] for row in call("GET", f"/api/v1/credentials{own}")["credentials"])
-    config = REPORTS / "schemathesis.toml"
-    config.write_text(configuration(known))
-    document = REPORTS / "openapi.json"
-    document.write_text(send("GET", "/openapi.json").text)
-    arguments = ["--config-file", str(config), "run", str(document), "--url", URL]
-    arguments += ["--seed", SEED, "--max-examples", EXAMPLES, "--checks", ",".join(CHECKS)]
-    arguments += ["--phases", "examples,coverage,fuzzing,stateful" if WITH_CREDENTIAL else "examples,coverage"]
-    arguments += ["--continue-on-failure", "--request-timeout", "60", "--warnings", "off"]
-    os.chdir(REPORTS)  # it leaves a cache there
-    try:
-        command.main(arguments, prog_name="schemathesis", standalone_mode=True)
-    except SystemExit as ended:
-        return ended.code
-    raise AssertionError("schemathesis ends its process")
-
-
-def unanswered(document):
-    """Operations of the document that were never answered with 2xx."""
-    operations = (f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item)
-    return [each for each in operations if not any(status < 300 for status in by_operation[each])]
-
-
-def judge():
-    total = sum(seen.values())
-    good = sum(count for status, count in seen.items() if status < 300)
-    assert not any(status >= 500 for status in seen), seen
-    assert seen[429] <= total * 0.05, f"{seen[429]} of {total} were 429"
-    if not WITH_CREDENTIAL:
-        assert seen[401] >= total * 0.5, f"only {seen[401]} of {total} were 401 without a credential"
-        return
-    assert call("GET", "/api/v1/whoami")["principal"] == f"user:{ASKER}", "it locked itself out"
-    assert good >= total * 0.12, f"only {good} of {total} were answered with 2xx"
-    assert seen[401] <= total * 0.25, f"{seen[401]} of {total} were 401"
-    never = unanswered(json.loads((REPORTS / "openapi.json").read_text()))
-    print("never answered with 2xx:", ", ".join(never))
-    # Certificates take a key's proof that is not made up, and a few depend on what was drawn.
-    assert len(never) <= 8, never
-
-
-code = run()
-print("statuses:", ", ".join(f"{status}: {count}" for status, count in sorted(seen.items())))
+known = furnish() if WITH_CREDENTIAL else {}
+for name in ("org", "project", "user", "account", "group", "role", "binding", "rule", "credential", "host_token"):
+    FURNISHED.update(known.get(name, ()))
+KEYS.extend(known.get("secret", ()))
+own = f"?principal=user:{ASKER}"
+FURNISHED.update(row["id"] for row in call("GET", f"/api/v1/bindings{own}")["bindings"])
+FURNISHED.update(row["id"] for row in call("GET", f"/api/v1/credentials{own}")["credentials"])
+document = send("GET", "/openapi.json").text
+config = contract.configuration(known, PLACES)
+phases = "examples,coverage,fuzzing,stateful" if WITH_CREDENTIAL else "examples,coverage"
+code = contract.explore(URL, document, config, CHECKS, phases)
 if code:
     sys.exit(code)
-judge()
+total = sum(seen.values())
+if WITH_CREDENTIAL:
+    contract.judge_answers(least_good=0.12)
+    assert call("GET", "/api/v1/whoami")["principal"] == f"user:{ASKER}", "it locked itself out"
+    assert seen[401] <= total * 0.25, f"{seen[401]} of {total} were 401"
+    # Certificates take a key's proof that is not made up, and a few depend on what was drawn.
+    contract.judge_reach(document, most=8)
+else:
+    contract.judge_answers(least_good=0)
+    assert seen[401] >= total * 0.5, f"only {seen[401]} of {total} were 401 without a credential"

@@ -5,10 +5,9 @@
 use std::time::Duration;
 
 use photon_pki::Authority;
-use photon_testkit::{Seed, seed};
-use tokio::process::Command;
+use photon_testkit::{Seed, proof::run, seed};
 
-use crate::proof::{house_of, python, run, scripts};
+use crate::proof::{house_of, script};
 
 /// The gate repeats the same requests every time; `PHOTON_SEED` makes others.
 const SEED: u64 = 20_261_122;
@@ -36,7 +35,7 @@ fn seed() -> u64 {
 }
 
 async fn conforms(with_credential: bool) {
-    let python = python().await;
+    let mut script = script("conformance.py").await;
     let dir = tempfile::tempdir().unwrap();
     let ca = dir.path().join("ca");
     let authority = Authority::create("test root").unwrap();
@@ -52,9 +51,7 @@ async fn conforms(with_credential: bool) {
         guessing.per_address_per_minute = 1_000_000;
     })
     .await;
-    let mut script = Command::new(python);
     script
-        .arg(scripts().join("conformance.py"))
         .env("IAM_URL", &house.rest)
         .env("IAM_ADMIN_TOKEN", house.admin().await)
         .env(
@@ -64,7 +61,7 @@ async fn conforms(with_credential: bool) {
         .env("PHOTON_SEED", seed().to_string())
         .env("EXAMPLES", examples().to_string())
         .env("REPORTS", dir.path());
-    run(&mut script, within()).await;
+    run(&mut script, within()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -164,13 +164,7 @@ impl Head {
 
     /// The record that follows this head, and the head that follows that record.
     pub(super) fn next(&self, entry: &Fields, now: Timestamp) -> Result<(AuditRecord, Self)> {
-        if let Some(name) = [V, SEQ, AT, PREV, HASH]
-            .iter()
-            .find(|name| entry.contains_key(**name))
-        {
-            let text = format!("an audit entry may not say {name}: the chain does");
-            return Err(Error::Protocol(text));
-        }
+        check(entry)?;
         // Microseconds are what a person can read; a clock that went back does not take the trail with it.
         let now = now.round(Unit::Microsecond).unwrap_or(now);
         let at = now.max(self.at);
@@ -196,6 +190,17 @@ impl Head {
             exported: self.exported.clone(),
         };
         Ok((record, head))
+    }
+}
+
+/// Whether an entry leaves to the chain what the chain says.
+pub(super) fn check(entry: &Fields) -> Result<()> {
+    let names = [V, SEQ, AT, PREV, HASH];
+    match names.iter().find(|name| entry.contains_key(**name)) {
+        Some(name) => Err(Error::Protocol(format!(
+            "an audit entry may not say {name}: the chain does"
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -59,6 +59,26 @@ async fn audits() {
 }
 
 #[tokio::test]
+async fn audits_together() {
+    conformance::audits_together(&mut Etcd::start().await).await;
+}
+
+#[tokio::test]
+async fn audits_of_processes() {
+    conformance::audits_of_processes(&mut Etcd::start().await).await;
+}
+
+#[tokio::test]
+async fn audits_left_alone() {
+    conformance::audits_left_alone(&mut Etcd::start().await).await;
+}
+
+#[tokio::test]
+async fn audits_over_an_outage() {
+    conformance::audits_over_an_outage(&mut Etcd::start().await).await;
+}
+
+#[tokio::test]
 async fn idempotency() {
     conformance::idempotency(&mut Etcd::start().await).await;
 }

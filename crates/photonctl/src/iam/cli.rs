@@ -57,7 +57,7 @@ pub(crate) enum Command {
     /// What was changed, by whom.
     #[command(subcommand)]
     Audit(Audit),
-    /// Hosts that are to join.
+    /// Hosts: those that there are, and those that are to join.
     #[command(subcommand)]
     Host(Host),
     /// What stands between dev mode and enforce.
@@ -662,6 +662,8 @@ pub(crate) enum Host {
     /// Make this machine a host: new keys for its agents, and certificates for them. The token is asked for, or read from
     /// stdin.
     Join(HostJoin),
+    /// List the hosts that PlasmaVMC runs VMs on, with what they have and what of it is given out. The operator's.
+    List,
 }
 
 #[derive(Debug, Args)]

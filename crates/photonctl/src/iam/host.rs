@@ -1,4 +1,4 @@
-//! `photonctl host`: how a machine joins.
+//! `photonctl host`: how a machine joins. Which there are, PlasmaVMC says.
 
 use super::{
     cli::{Host, HostToken},
@@ -6,6 +6,7 @@ use super::{
     resource::{Kind, On},
 };
 use crate::{
+    compute,
     failure::Failure,
     output::Format,
     rest::{Body, Session},
@@ -27,6 +28,7 @@ const TOKEN: Kind = Kind {
 pub(crate) async fn run(session: &Session, format: Format, command: Host) -> Result<(), Failure> {
     let on = On::new(session, format, &TOKEN);
     match command {
+        Host::List => compute::hosts(session, format).await,
         Host::Join(options) => join::join(session, format, &options).await,
         Host::Token(HostToken::Create { host, ttl }) => {
             let body = Body::default().set("host", host).maybe("ttl_seconds", ttl);

@@ -33,6 +33,7 @@ impl Session {
             iam: self.address.clone(),
             credit: self.credit.clone(),
             network: self.network.clone(),
+            compute: self.compute.clone(),
             ca: self.ca.as_deref().map(absolute).transpose()?,
             cert: self
                 .identity
@@ -149,6 +150,7 @@ impl Session {
                     "iam": login.iam.as_str(),
                     "credit": login.credit.as_ref().map(reqwest::Url::as_str),
                     "network": login.network.as_ref().map(reqwest::Url::as_str),
+                    "compute": login.compute.as_ref().map(reqwest::Url::as_str),
                     "principal": login.principal,
                     "scope": login.scope,
                     "expires_at": login.expires_at,

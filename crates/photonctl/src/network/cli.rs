@@ -4,8 +4,7 @@ use std::net::Ipv4Addr;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::connection::Named;
-use crate::rest::cli::{If, Once, Page};
+use crate::rest::cli::{If, Once, Page, Whose};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -32,31 +31,11 @@ pub(crate) enum Command {
     Floatingip(FloatingIp),
 }
 
-// Whose a thing is. (Not a doc comment, here and below: clap would take it for the help of every command that has these
-// arguments.)
-#[derive(Clone, Debug, Default, Args)]
-pub(crate) struct Whose {
-    /// The project: of what is made, without it the login's; of what is looked for, without it any.
-    #[arg(long, value_name = "ID")]
-    pub(crate) project: Option<String>,
-    /// The project's org; of what is made, without it IAM is asked.
-    #[arg(long, value_name = "ID")]
-    pub(crate) org: Option<String>,
-}
-
-impl Whose {
-    /// What a person named, among these.
-    pub(crate) fn named<'a>(&'a self, text: &'a str) -> Named<'a> {
-        Named { text, whose: self }
-    }
-
-    /// For lists.
-    pub(crate) fn filters(&self) -> [(&'static str, Option<String>); 2] {
-        [
-            ("org_id", self.org.clone()),
-            ("project_id", self.project.clone()),
-        ]
-    }
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Debug, Subcommand)]
@@ -105,10 +84,10 @@ pub(crate) enum Vpc {
         /// What it is for.
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
-        /// Let its ports out, each under the address of the host it is on.
-        #[arg(long)]
-        internet_access: bool,
-        /// Let its ports out no more.
+        /// Let its ports out, each under the address of the host it is on; or no more.
+        #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "on")]
+        internet_access: Option<Switch>,
+        /// The same as `--internet-access off`.
         #[arg(long, conflicts_with = "internet_access")]
         no_internet_access: bool,
         #[command(flatten)]

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{
-    cli::{ExternalNetwork, Range, Uplink, Whose},
-    connection::Network,
+    cli::{ExternalNetwork, Range, Uplink},
     kind::EXTERNAL_NETWORK,
 };
-use crate::{failure::Failure, rest::Body};
+use crate::{
+    failure::Failure,
+    rest::{Body, cli::Whose, things::Things},
+};
 
-pub(crate) async fn run(network: &Network<'_>, command: ExternalNetwork) -> Result<(), Failure> {
+pub(crate) async fn run(network: &Things<'_>, command: ExternalNetwork) -> Result<(), Failure> {
     // They are the operator's, and belong to no project.
     let nobody = Whose::default();
     match command {

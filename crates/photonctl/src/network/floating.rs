@@ -4,12 +4,14 @@ use serde_json::Value;
 
 use super::{
     cli::FloatingIp,
-    connection::Network,
     kind::{EXTERNAL_NETWORK, FLOATING_IP, PORT},
 };
-use crate::{failure::Failure, rest::Body};
+use crate::{
+    failure::Failure,
+    rest::{Body, things::Things},
+};
 
-pub(crate) async fn run(network: &Network<'_>, command: FloatingIp) -> Result<(), Failure> {
+pub(crate) async fn run(network: &Things<'_>, command: FloatingIp) -> Result<(), Failure> {
     match command {
         FloatingIp::Create {
             external_network,

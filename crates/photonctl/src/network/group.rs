@@ -4,13 +4,12 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{
-    cli::{GroupRule, SecurityGroup, Services, Whose},
-    connection::Network,
+    cli::{GroupRule, SecurityGroup, Services},
     kind::GROUP,
 };
 use crate::{
     failure::Failure,
-    rest::{Body, client::Call},
+    rest::{Body, cli::Whose, client::Call, things::Things},
 };
 
 const RULE_COLUMNS: &[&str] = &[
@@ -24,7 +23,7 @@ const RULE_COLUMNS: &[&str] = &[
     "description",
 ];
 
-pub(crate) async fn run(network: &Network<'_>, command: SecurityGroup) -> Result<(), Failure> {
+pub(crate) async fn run(network: &Things<'_>, command: SecurityGroup) -> Result<(), Failure> {
     match command {
         SecurityGroup::Create {
             name,
@@ -63,7 +62,7 @@ pub(crate) async fn run(network: &Network<'_>, command: SecurityGroup) -> Result
     }
 }
 
-async fn rule(network: &Network<'_>, command: GroupRule) -> Result<(), Failure> {
+async fn rule(network: &Things<'_>, command: GroupRule) -> Result<(), Failure> {
     let id_of = async |group: &str, whose: &Whose| network.id_of(&GROUP, &whose.named(group)).await;
     match command {
         GroupRule::Add {

@@ -1,30 +1,30 @@
 //! The commands that speak to PrismNET, over its REST API.
 //!
 //! ```text
-//!   Session (crate::rest) ─> Network ─> vpc.rs, subnet.rs, port.rs, group.rs, route.rs, external.rs, floating.rs
-//!                              └ kind.rs: how each kind is called, listed and found by its name
+//!   Session, Things (crate::rest) ─> vpc.rs, subnet.rs, port.rs, group.rs, route.rs, external.rs, floating.rs
+//!                                     └ kind.rs: how each kind is called, listed and found by its name
 //! ```
 //! Everything is known by its id, and by its name where only one thing has it. What makes something carries an
 //! `Idempotency-Key`, so that a lost answer is asked for again without making it twice.
 
 pub(crate) mod cli;
 
-mod connection;
 mod external;
 mod floating;
 mod group;
 mod kind;
 mod port;
 mod route;
+mod shown;
 mod subnet;
 mod vpc;
 
-use self::{cli::Command, connection::Network};
+use self::cli::Command;
 use crate::{
     cli::Connection,
     failure::Failure,
     output::Format,
-    rest::{Session, cli::Access},
+    rest::{Session, cli::Access, things::Things},
 };
 
 /// Runs one command.
@@ -35,7 +35,7 @@ pub(crate) async fn run(
     command: Command,
 ) -> Result<(), Failure> {
     let session = Session::open(connection, access)?;
-    let network = Network::open(&session, format)?;
+    let network = Things::new(&session, session.network()?, format, shown::for_people);
     match command {
         Command::Vpc(command) => vpc::run(&network, command).await,
         Command::Subnet(command) => subnet::run(&network, command).await,

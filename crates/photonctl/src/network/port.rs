@@ -2,12 +2,14 @@
 
 use super::{
     cli::Port,
-    connection::Network,
     kind::{GROUP, PORT, SUBNET, VPC},
 };
-use crate::{failure::Failure, rest::Body};
+use crate::{
+    failure::Failure,
+    rest::{Body, things::Things},
+};
 
-pub(crate) async fn run(network: &Network<'_>, command: Port) -> Result<(), Failure> {
+pub(crate) async fn run(network: &Things<'_>, command: Port) -> Result<(), Failure> {
     match command {
         Port::Create {
             subnet,

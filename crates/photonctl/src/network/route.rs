@@ -2,15 +2,14 @@
 
 use super::{
     cli::Route,
-    connection::Network,
     kind::{ROUTE, VPC},
 };
 use crate::{
     failure::Failure,
-    rest::{Body, cli::If},
+    rest::{Body, cli::If, things::Things},
 };
 
-pub(crate) async fn run(network: &Network<'_>, command: Route) -> Result<(), Failure> {
+pub(crate) async fn run(network: &Things<'_>, command: Route) -> Result<(), Failure> {
     match command {
         Route::Create {
             vpc,

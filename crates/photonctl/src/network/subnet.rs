@@ -2,12 +2,14 @@
 
 use super::{
     cli::Subnet,
-    connection::Network,
     kind::{SUBNET, VPC},
 };
-use crate::{failure::Failure, rest::Body};
+use crate::{
+    failure::Failure,
+    rest::{Body, things::Things},
+};
 
-pub(crate) async fn run(network: &Network<'_>, command: Subnet) -> Result<(), Failure> {
+pub(crate) async fn run(network: &Things<'_>, command: Subnet) -> Result<(), Failure> {
     match command {
         Subnet::Create {
             name,

@@ -1,9 +1,15 @@
 //! `photonctl vpc`.
 
-use super::{cli::Vpc, connection::Network, kind::VPC};
-use crate::{failure::Failure, rest::Body};
+use super::{
+    cli::{Switch, Vpc},
+    kind::VPC,
+};
+use crate::{
+    failure::Failure,
+    rest::{Body, things::Things},
+};
 
-pub(crate) async fn run(network: &Network<'_>, command: Vpc) -> Result<(), Failure> {
+pub(crate) async fn run(network: &Things<'_>, command: Vpc) -> Result<(), Failure> {
     match command {
         Vpc::Create {
             name,
@@ -35,7 +41,10 @@ pub(crate) async fn run(network: &Network<'_>, command: Vpc) -> Result<(), Failu
             whose,
             only,
         } => {
-            let access = (internet_access || no_internet_access).then_some(internet_access);
+            let access = match internet_access {
+                Some(access) => Some(access == Switch::On),
+                None => no_internet_access.then_some(false),
+            };
             let body = Body::default()
                 .maybe("name", name)
                 .maybe("description", description)

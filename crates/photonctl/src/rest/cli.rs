@@ -37,6 +37,15 @@ pub(crate) struct Access {
         value_name = "URL"
     )]
     pub(crate) network: Option<Url>,
+    /// PlasmaVMC's REST address; without it the context's, or IAM's host on port 8084.
+    #[arg(
+        id = "compute_address",
+        long = "compute",
+        global = true,
+        env = "PHOTONCTL_COMPUTE",
+        value_name = "URL"
+    )]
+    pub(crate) compute: Option<Url>,
     /// The login to use, when it is not the current one.
     #[arg(
         id = "iam_context",
@@ -99,4 +108,36 @@ pub(crate) struct If {
     /// Only if it is still at this revision.
     #[arg(long, value_name = "REVISION")]
     pub(crate) if_revision: Option<i64>,
+}
+
+// Whose a thing is.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Whose {
+    /// The project: of what is made, without it the login's; of what is looked for, without it any.
+    #[arg(long, value_name = "ID")]
+    pub(crate) project: Option<String>,
+    /// The project's org; of what is made, without it IAM is asked.
+    #[arg(long, value_name = "ID")]
+    pub(crate) org: Option<String>,
+}
+
+impl Whose {
+    /// What a person named, among these.
+    pub(crate) fn named<'a>(&'a self, text: &'a str) -> Named<'a> {
+        Named { text, whose: self }
+    }
+
+    /// For lists.
+    pub(crate) fn filters(&self) -> [(&'static str, Option<String>); 2] {
+        [
+            ("org_id", self.org.clone()),
+            ("project_id", self.project.clone()),
+        ]
+    }
+}
+
+/// A thing that a person named, and a way to make sure it is the one that is meant.
+pub(crate) struct Named<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) whose: &'a Whose,
 }

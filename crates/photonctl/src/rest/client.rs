@@ -383,7 +383,7 @@ fn unsaid(message: &str, details: &Value) -> String {
             _ => continue,
         };
         if name != "constraint" && !message.contains(&value) {
-            text.push_str(&format!("; {name} {value}"));
+            text.push_str(&format!("; {} {value}", name.replace('_', " ")));
         }
     }
     text
@@ -521,7 +521,7 @@ mod tests {
             (
                 "vpc-1 is in use by subnet-1",
                 json!({"used_by": [{"kind": "subnet", "id": "subnet-1"}, {"kind": "subnet", "id": "subnet-2"}], "more": false}),
-                "; used_by subnet-2",
+                "; used by subnet-2",
             ),
             ("x", Value::Null, ""),
         ] {

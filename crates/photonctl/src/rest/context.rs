@@ -6,6 +6,7 @@
 //! iam = "https://iam.example:8083"
 //! credit = "https://credit.example:8086"    # only if it is not on IAM's host
 //! network = "https://network.example:8087"  # likewise
+//! compute = "https://compute.example:8084"  # likewise
 //! ca = "/etc/photon/pki/ca.crt"
 //! principal = "user:alice"
 //! scope = "shop"
@@ -66,6 +67,13 @@ pub(crate) struct Login {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) network: Option<Url>,
+    /// PlasmaVMC's REST address, likewise.
+    #[serde(
+        default,
+        with = "maybe_address",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) compute: Option<Url>,
     /// The authority that is trusted for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ca: Option<PathBuf>,
@@ -231,6 +239,7 @@ mod tests {
             iam: "https://iam.example:8083".parse().unwrap(),
             credit: Some("https://credit.example:8086".parse().unwrap()),
             network: Some("https://network.example:8087".parse().unwrap()),
+            compute: Some("https://compute.example:8084".parse().unwrap()),
             ca: Some("/ca.crt".into()),
             cert: None,
             key: None,

@@ -39,10 +39,7 @@ pub(crate) async fn rows(
             call = call.query(name, value.clone());
         }
         let mut answer = service.call(call).await?;
-        match answer[field].take() {
-            Value::Array(items) => rows.extend(items),
-            _ => return Err(service.not_understood(&format!("it has no {field}"))),
-        }
+        rows.extend(items(service, &mut answer, field)?);
         // What cannot be read is not silently left out.
         for unreadable in answer["unreadable"].as_array().into_iter().flatten() {
             let said = |name: &str| unreadable[name].as_str().unwrap_or_default().to_owned();
@@ -52,6 +49,22 @@ pub(crate) async fn rows(
         if !whole || next.is_none() {
             return Ok(Rows { rows, next });
         }
+    }
+}
+
+/// All rows of a list that has no pages.
+pub(crate) async fn whole(service: &Service, path: &[&str], field: &str) -> Result<Rows, Failure> {
+    let mut answer = service.call(Call::get(path)).await?;
+    Ok(Rows {
+        rows: items(service, &mut answer, field)?,
+        next: None,
+    })
+}
+
+fn items(service: &Service, answer: &mut Value, field: &str) -> Result<Vec<Value>, Failure> {
+    match answer[field].take() {
+        Value::Array(items) => Ok(items),
+        _ => Err(service.not_understood(&format!("it has no {field}"))),
     }
 }
 

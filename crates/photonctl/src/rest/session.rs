@@ -21,6 +21,9 @@ const CREDIT_PORT: u16 = 8086;
 /// Where PrismNET does.
 const NETWORK_PORT: u16 = 8087;
 
+/// Where PlasmaVMC does.
+const COMPUTE_PORT: u16 = 8084;
+
 /// Where a token may stand instead of in a context.
 const TOKEN_VARIABLE: &str = "PHOTONCTL_TOKEN";
 
@@ -39,6 +42,8 @@ pub(crate) struct Session {
     pub(crate) credit: Option<Url>,
     /// PrismNET's, likewise.
     pub(crate) network: Option<Url>,
+    /// PlasmaVMC's, likewise.
+    pub(crate) compute: Option<Url>,
     pub(crate) ca: Option<PathBuf>,
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
     deadline: Duration,
@@ -61,6 +66,8 @@ impl Session {
         let credit = credit.or_else(|| beside.and_then(|login| login.credit.clone()));
         let network = access.network.clone();
         let network = network.or_else(|| beside.and_then(|login| login.network.clone()));
+        let compute = access.compute.clone();
+        let compute = compute.or_else(|| beside.and_then(|login| login.compute.clone()));
         let pair = |cert: &Option<PathBuf>, key: &Option<PathBuf>| cert.clone().zip(key.clone());
         Ok(Self {
             ca: connection
@@ -73,6 +80,7 @@ impl Session {
             address,
             credit,
             network,
+            compute,
             name,
             named: access.context.is_some(),
             file,
@@ -106,6 +114,15 @@ impl Session {
             None => beside(&self.address, NETWORK_PORT)?,
         };
         self.connect_to("PrismNET", "--network", address, self.token()?)
+    }
+
+    /// PlasmaVMC, with our token if we have one.
+    pub(crate) fn compute(&self) -> Result<Service, Failure> {
+        let address = match &self.compute {
+            Some(address) => address.clone(),
+            None => beside(&self.address, COMPUTE_PORT)?,
+        };
+        self.connect_to("PlasmaVMC", "--compute", address, self.token()?)
     }
 
     /// The scope of the login in use, if it belongs to this IAM: a project, an org, or the system.

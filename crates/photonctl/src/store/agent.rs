@@ -1,7 +1,14 @@
 //! `photonctl store agent`: the users of the agents of hosts.
 //!
-//! An agent is the user `<program>@<host>`, by its certificate. It reads what its service publishes for hosts, and writes only
-//! what it reports of its own host: whoever breaks into one can tell lies about that host, and about no other.
+//! An agent is the user `<program>@<host>`, by its certificate. It reads what its service tells hosts, and writes only what it
+//! reports of its own host: whoever breaks into one can tell lies about that host, and about no other.
+//!
+//! | agent | reads | reads and writes, of its own host |
+//! |---|---|---|
+//! | prismnet-agent | what PrismNET publishes: a network is made by all of its hosts | what it reports |
+//! | plasmavmc-agent | what its own host is to do: no other's VMs are its business | what it reports, and that it is alive |
+//!
+//! All of them read which life of the store it is.
 
 use std::str::FromStr;
 
@@ -14,14 +21,39 @@ use super::{
 };
 use crate::{cli::StoreAgent, failure::Failure, output::Format};
 
-/// Programs that are agents, and the services they are of.
-const PROGRAMS: &[(&str, &str)] = &[("prismnet-agent", "prismnet")];
+/// A program that runs on hosts, and what of the store is its own business. Keys are told as [`Grant`] has them; `HOST` is the
+/// host's name.
+#[derive(Debug, PartialEq, Eq)]
+struct Program {
+    name: &'static str,
+    reads: &'static [&'static str],
+    writes: &'static [&'static str],
+}
+
+/// What stands for the host's name.
+const HOST: &str = "HOST";
+
+/// Programs that are agents: of every service one.
+const PROGRAMS: &[Program] = &[
+    Program {
+        name: "prismnet-agent",
+        reads: &["/photon/prismnet/public/"],
+        writes: &["/photon/prismnet/host/HOST/"],
+    },
+    Program {
+        name: "plasmavmc-agent",
+        reads: &["/photon/plasmavmc/host/HOST/desired/"],
+        writes: &[
+            "/photon/plasmavmc/host/HOST/observed/",
+            "/photon/plasmavmc/host/HOST/alive",
+        ],
+    },
+];
 
 /// An agent of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Agent {
-    program: &'static str,
-    service: &'static str,
+    program: &'static Program,
     host: Name,
 }
 
@@ -32,33 +64,26 @@ impl FromStr for Agent {
         let Some((program, host)) = text.split_once('@') else {
             return Err("an agent and its host, as prismnet-agent@host-1".to_owned());
         };
-        let known = PROGRAMS.iter().find(|(known, _)| *known == program);
-        let Some(&(program, service)) = known else {
-            let known: Vec<&str> = PROGRAMS.iter().map(|(known, _)| *known).collect();
+        let Some(program) = PROGRAMS.iter().find(|known| known.name == program) else {
+            let known: Vec<&str> = PROGRAMS.iter().map(|known| known.name).collect();
             return Err(format!("{program} is no agent: {}", known.join(", ")));
         };
         let host = Name::new(host).map_err(|error| format!("the host: {error}"))?;
-        Ok(Self {
-            program,
-            service,
-            host,
-        })
+        Ok(Self { program, host })
     }
 }
 
 impl Agent {
     /// Its user, which its certificate names.
     fn user(&self) -> String {
-        format!("{}@{}", self.program, self.host)
+        format!("{}@{}", self.program.name, self.host)
     }
 
-    fn grants(&self) -> [Grant; 3] {
-        let Self { service, host, .. } = self;
-        [
-            Grant::read(format!("/photon/{service}/public/")),
-            Grant::read(IDENTITY),
-            Grant::all(format!("/photon/{service}/host/{host}/")),
-        ]
+    fn grants(&self) -> Vec<Grant> {
+        let ours = |keys: &&str| keys.replace(HOST, self.host.as_str());
+        let reads = self.program.reads.iter().map(ours).map(Grant::read);
+        let writes = self.program.writes.iter().map(ours).map(Grant::all);
+        reads.chain([Grant::read(IDENTITY)]).chain(writes).collect()
     }
 }
 
@@ -90,24 +115,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_agent_is_known_and_writes_only_of_its_own_host() {
-        let agent: Agent = "prismnet-agent@host-1".parse().unwrap();
-        assert_eq!(agent.user(), "prismnet-agent@host-1");
-        for grant in agent.grants() {
-            assert!(grant.prefix.ends_with('/'), "{}", grant.prefix);
-            assert!(
-                grant.kind == PermissionType::Read
-                    || grant.prefix == "/photon/prismnet/host/host-1/",
-                "{}",
-                grant.prefix
-            );
+    fn an_agent_writes_only_of_its_own_host() {
+        for program in PROGRAMS {
+            let agent: Agent = format!("{}@host-1", program.name).parse().unwrap();
+            assert_eq!(agent.user(), format!("{}@host-1", program.name));
+            let service = program.name.strip_suffix("-agent").unwrap();
+            let own = format!("/photon/{service}/host/host-1/");
+            for grant in agent.grants() {
+                let keys = grant.keys;
+                assert!(!keys.contains(HOST), "{keys}");
+                if grant.kind == PermissionType::Read {
+                    // Never all of a service: there is what hosts have no business with.
+                    let is_public = keys.contains("/public/");
+                    assert!(is_public || keys.starts_with(&own), "{keys}");
+                    assert!(keys.ends_with('/'), "{keys}");
+                } else {
+                    assert!(keys.starts_with(&own), "{keys}");
+                }
+            }
         }
+    }
+
+    #[test]
+    fn what_is_no_agent_of_a_host_is_refused() {
         for bad in [
             "",
             "prismnet-agent",
             "prismnet-agent@",
             "prismnet-agent@a/b",
+            "plasmavmc-agent@host-1/../host-2",
             "prismnet@host-1",
+            "plasmavmc@host-1",
             "root@host-1",
         ] {
             bad.parse::<Agent>().unwrap_err();

@@ -8,26 +8,36 @@ use crate::{
     output::{self, Format},
 };
 
-/// A prefix, and what a role may do below it.
+/// Keys, and what a role may do with them.
 pub(super) struct Grant {
     pub(super) kind: PermissionType,
-    pub(super) prefix: String,
+    /// All keys that begin so, if it ends with a slash; else this one.
+    pub(super) keys: String,
 }
 
 impl Grant {
     /// To read.
-    pub(super) fn read(prefix: impl Into<String>) -> Self {
+    pub(super) fn read(keys: impl Into<String>) -> Self {
         Self {
             kind: PermissionType::Read,
-            prefix: prefix.into(),
+            keys: keys.into(),
         }
     }
 
     /// To read and write.
-    pub(super) fn all(prefix: impl Into<String>) -> Self {
+    pub(super) fn all(keys: impl Into<String>) -> Self {
         Self {
             kind: PermissionType::Readwrite,
-            prefix: prefix.into(),
+            keys: keys.into(),
+        }
+    }
+
+    fn permission(&self) -> Permission {
+        let permission = Permission::new(self.kind, self.keys.clone());
+        if self.keys.ends_with('/') {
+            permission.with_prefix()
+        } else {
+            permission
         }
     }
 }
@@ -136,7 +146,7 @@ impl Steps {
     }
 
     async fn permission(&mut self, role: &str, grant: &Grant) -> Result<(), Failure> {
-        let wanted = Permission::new(grant.kind, grant.prefix.clone()).with_prefix();
+        let wanted = grant.permission();
         if self.has_role(role).await?
             && self
                 .store
@@ -152,7 +162,7 @@ impl Steps {
             PermissionType::Write => "write",
             PermissionType::Readwrite => "read and write",
         };
-        self.say(format!("role {role} may {may} {}", grant.prefix));
+        self.say(format!("role {role} may {may} {}", grant.keys));
         if !self.dry_run {
             self.store.role_grant_permission(role, wanted).await?;
         }

@@ -252,6 +252,15 @@ async fn from_certificates_to_a_port_that_is_reported() {
     let vpc: VpcId = number("vpc_id").parse().unwrap();
     let external = "externalnetwork create lan 203.0.113.0/24 --pool 203.0.113.10-203.0.113.11";
     assert_eq!(olga.code(external).await, Some(5));
+    // Who may not change it is not told how hosts are wired.
+    admin
+        .says(&format!("{external} --uplink host-1=eth1"))
+        .await;
+    let shown = document(&olga.run("externalnetwork get lan -o json", "").await);
+    assert_eq!(
+        (&shown["name"], shown.get("uplinks")),
+        (&Value::from("lan"), None)
+    );
 
     // What the agent does in the store, with the certificate and the user it has there.
     let config = agent_config(dir.path(), &endpoint);
@@ -325,5 +334,98 @@ async fn from_certificates_to_a_port_that_is_reported() {
     network.stop().await;
     credit.stop().await;
     iam.stop().await;
+    node.stop().await;
+}
+
+/// What PlasmaVMC's agent of a host may do, and may not: it knows its own host alone.
+#[tokio::test]
+async fn an_agent_of_vms_reads_its_orders_and_writes_its_reports() {
+    let dir = tempfile::tempdir().unwrap();
+    let pki = dir.path().join("pki").to_str().unwrap().to_owned();
+    text(&photonctl(&["pki", "init", "--dir", &pki]).await);
+    let agent = format!("plasmavmc-agent@{HOST}");
+    text(&photonctl(&["pki", "issue", &agent, "--dir", &pki]).await);
+    let node = Box::pin(secured(dir.path())).await;
+    let endpoint = format!("https://{}", node.grpc_address());
+    let ca = format!("{pki}/ca.crt");
+    let as_user = async |user: &str, line: &str| {
+        let (cert, key) = (format!("{pki}/{user}.crt"), format!("{pki}/{user}.key"));
+        let access = [
+            "--endpoints",
+            &endpoint,
+            "--ca",
+            &ca,
+            "--cert",
+            &cert,
+            "--key",
+            &key,
+        ];
+        let words: Vec<&str> = line.split(' ').collect();
+        photonctl(&[&words[..], &access].concat()).await
+    };
+    text(&as_user("root", "store init").await);
+    let add = format!("store agent add {agent} prismnet-agent@{HOST}");
+    let dry = text(&as_user("root", &format!("{add} --dry-run")).await);
+    assert_eq!(text(&as_user("root", &add).await), dry);
+    for may in [
+        "read /photon/plasmavmc/host/host-1/desired/",
+        "read /photon/chainfire/public/",
+        "read and write /photon/plasmavmc/host/host-1/observed/",
+        "read and write /photon/plasmavmc/host/host-1/alive",
+    ] {
+        let line = format!("role {agent} may {may}\n");
+        assert!(dry.contains(&line), "{line}{dry}");
+    }
+    assert_eq!(dry.matches(&format!("role {agent} may ")).count(), 4);
+    assert_eq!(
+        text(&as_user("root", &add).await),
+        "the users are there already\n"
+    );
+
+    // The control plane tells it what to do; it tells how it is.
+    let here = "/photon/plasmavmc/host/host-1";
+    text(&as_user("plasmavmc", &format!("kv put {here}/desired/vm/vm-1 run")).await);
+    for line in [
+        format!("kv get {here}/desired/vm/vm-1"),
+        format!("kv list {here}/desired/"),
+        format!("kv put {here}/observed/vm/vm-1 runs"),
+        format!("kv put {here}/alive yes"),
+        format!("kv delete {here}/alive"),
+        format!("kv delete {here}/observed/ --prefix"),
+        // Which life of the store it is, if it says so.
+        "kv list /photon/chainfire/public/".to_owned(),
+    ] {
+        text(&as_user(&agent, &line).await);
+    }
+    for line in [
+        // What it is told, it cannot tell itself.
+        format!("kv put {here}/desired/vm/vm-1 stop"),
+        format!("kv delete {here}/desired/vm/vm-1"),
+        format!("kv put {here}/desired/gone/vm-1 gone"),
+        // One key, not what begins with it.
+        format!("kv put {here}/alive/x yes"),
+        format!("kv put {here}/alive2 yes"),
+        format!("kv list {here}/"),
+        // Another host's, also one's whose name only begins with its own.
+        "kv list /photon/plasmavmc/host/host-2/desired/".to_owned(),
+        "kv put /photon/plasmavmc/host/host-10/observed/agent lies".to_owned(),
+        "kv put /photon/plasmavmc/host/host-/alive yes".to_owned(),
+        // What is a tenant's, the suite's and other services'.
+        "kv list /photon/plasmavmc/vm/".to_owned(),
+        "kv put /photon/plasmavmc/use/host-1 nothing".to_owned(),
+        "kv put /photon/hosts/host-1 lies".to_owned(),
+        "kv list /photon/prismnet/public/".to_owned(),
+        "kv list /photon/iam/public/".to_owned(),
+        "kv list /photon/registry/".to_owned(),
+        "kv put /photon/chainfire/public/incarnation 1".to_owned(),
+    ] {
+        let refused = as_user(&agent, &line).await;
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(5), "{line}: {said}");
+    }
+    let remove = format!("store agent remove {agent}");
+    text(&as_user("root", &remove).await);
+    let read = as_user(&agent, &format!("kv list {here}/desired/")).await;
+    assert_eq!(read.status.code(), Some(5));
     node.stop().await;
 }

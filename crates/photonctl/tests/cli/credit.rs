@@ -33,6 +33,7 @@ impl House {
             iam: iam.rest_url(),
             credit: format!("http://{}", credit.rest_address()),
             network: String::new(),
+            compute: String::new(),
         };
         shell.ready().await;
         Self { iam, credit, shell }
@@ -445,6 +446,7 @@ async fn a_change_is_made_once() {
         iam: house.shell.iam.clone(),
         credit: lossy.address.clone(),
         network: String::new(),
+        compute: String::new(),
     };
     let made = through.shows("wallet topup shop 50").await;
     assert_eq!(made["balance"], 152);

@@ -10,6 +10,7 @@ mod network;
 mod pki;
 mod shell;
 mod store;
+mod vm;
 
 use std::{process::Output, time::Duration};
 

@@ -14,6 +14,7 @@ pub(crate) struct Shell {
     pub(crate) iam: String,
     pub(crate) credit: String,
     pub(crate) network: String,
+    pub(crate) compute: String,
 }
 
 impl Shell {
@@ -30,6 +31,7 @@ impl Shell {
             ("PHOTONCTL_IAM", &self.iam),
             ("PHOTONCTL_CREDIT", &self.credit),
             ("PHOTONCTL_NETWORK", &self.network),
+            ("PHOTONCTL_COMPUTE", &self.compute),
         ] {
             command.env_remove(variable);
             if !address.is_empty() {

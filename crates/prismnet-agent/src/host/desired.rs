@@ -1,5 +1,7 @@
 //! What a host is to have of ways out, from what the store says. Pure.
 
+use std::collections::BTreeSet;
+
 use prismnet_model::{Block, device};
 
 use super::network::{External, Float, HostWanted, Way};
@@ -7,7 +9,7 @@ use crate::{
     desired::Here,
     records::Records,
     transfer::Transfers,
-    way_out::{self, Floats},
+    way_out::{self, Floats, Told},
 };
 
 /// All of it. `deny` is the configuration's.
@@ -17,11 +19,15 @@ pub fn desired(
     here: &Here,
     transfers: &Transfers,
     deny: &[Block],
+    told: &Told,
 ) -> HostWanted {
     let floats = Floats::of(records, here);
     let mut wanted = HostWanted {
         vteps: records.hosts.values().map(|host| host.vtep).collect(),
+        tunnels: tunnels(records, here),
         deny: deny.to_vec(),
+        told: told.clone(),
+        orders: records.orders,
         ..HostWanted::default()
     };
     wanted.vteps.extend(here.vtep);
@@ -39,17 +45,27 @@ pub fn desired(
     }
     put_floating(&mut wanted, records, here, &floats);
     wanted.problems.extend(floats.problems);
-    wanted.kept = floats.kept;
     wanted
+}
+
+/// Of the subnets of VPCs with a port here.
+fn tunnels(records: &Records, here: &Here) -> BTreeSet<u32> {
+    if here.vtep.is_none() {
+        return BTreeSet::new();
+    }
+    let subnets = records.subnets.values();
+    let of_vpcs_here = subnets.filter(|subnet| records.has_port_on(subnet.vpc, &here.host));
+    of_vpcs_here.map(|subnet| subnet.vni.number()).collect()
 }
 
 fn put_floating(wanted: &mut HostWanted, records: &Records, here: &Here, floats: &Floats<'_>) {
     for (port, floating) in &floats.here {
-        let home = records.port(*port).map(|(vpc, _)| device::uplink(vpc));
+        let home = records.port(*port);
         let network = records.external_networks.get(&floating.external_network);
-        let (Some(way), Some(network)) = (home, network) else {
+        let (Some((vpc, _)), Some(network)) = (home, network) else {
             continue;
         };
+        let way = device::uplink(vpc);
         let Some(uplink) = network.uplinks.get(&here.host) else {
             continue;
         };
@@ -65,6 +81,10 @@ fn put_floating(wanted: &mut HostWanted, records: &Records, here: &Here, floats:
         let float = Float {
             way,
             network: network.id,
+            is_led_elsewhere: records
+                .routes
+                .values()
+                .any(|route| route.vpc == vpc && route.destination == Block::ANY),
         };
         wanted.floating.insert(floating.address, float);
     }

@@ -8,7 +8,10 @@ use std::{
 
 use prismnet_model::{Block, ExternalNetworkId, Interface, VpcId};
 
-use crate::{network::Device, ruleset::Ruleset, transfer::Transfer};
+use super::FLOATING_TABLE;
+use crate::{
+    network::Device, records::Orders, ruleset::Ruleset, transfer::Transfer, way_out::Told,
+};
 
 /// What the records want of this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,14 +20,22 @@ pub struct HostWanted {
     pub ways: BTreeMap<Device, Way>,
     /// Floating IPs of ports here.
     pub floating: BTreeMap<Ipv4Addr, Float>,
-    /// Floating IPs whose port the store does not know: what stands for them, stands (decision 9).
-    pub kept: BTreeSet<Ipv4Addr>,
+    /// The addresses outside of which something is said: what stands for others, stands (decision 9).
+    pub told: Told,
+    /// The orders that all this has heard of.
+    pub orders: Orders,
     /// External networks of those floating IPs.
     pub networks: BTreeMap<ExternalNetworkId, External>,
     /// Whether any VPC here has internet access.
     pub internet: bool,
-    /// Tunnel addresses of all hosts: no VPC reaches them.
+    /// Tunnel addresses of all hosts: no VPC reaches them, and tunnels are fed by nobody else.
     pub vteps: BTreeSet<Ipv4Addr>,
+    /// The numbers of the tunnels here.
+    pub tunnels: BTreeSet<u32>,
+    /// Hosts that entries here lead to, whatever the records say of them.
+    pub led: BTreeSet<Ipv4Addr>,
+    /// Whether that is all of them: each VPC here has been looked at.
+    pub is_led_known: bool,
     /// Blocks that no VPC reaches.
     pub deny: Vec<Block>,
     /// What the records want and this host cannot do.
@@ -47,6 +58,8 @@ pub struct Float {
     pub way: Device,
     /// Where it is from.
     pub network: ExternalNetworkId,
+    /// Whether the VPC's own default route leads elsewhere what its port answers.
+    pub is_led_elsewhere: bool,
 }
 
 /// An external network, as this host reaches it.
@@ -183,6 +196,23 @@ pub struct HostDevice {
 }
 
 impl HostActual {
+    /// Floating IPs that lead to a VPC here though the store says nothing of them: they stand (decision 9).
+    #[must_use]
+    pub fn kept(&self, wanted: &HostWanted) -> BTreeMap<Ipv4Addr, VpcId> {
+        let routes = self.network.routes.iter();
+        let leading = routes.filter_map(|(key, hop)| match hop {
+            Hop::Via(_, device) if key.table == FLOATING_TABLE => {
+                Some((key.block.network(), *self.owners.get(device)?))
+            }
+            _ => None,
+        });
+        leading
+            .filter(|(address, _)| {
+                !wanted.told.has(*address) && !wanted.floating.contains_key(address)
+            })
+            .collect()
+    }
+
     /// Whether nothing of ours is there.
     #[must_use]
     pub fn has_nothing(&self) -> bool {

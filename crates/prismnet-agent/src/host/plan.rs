@@ -13,7 +13,7 @@ use super::{
 use crate::{
     network::Device,
     plan::{additions, host_removals},
-    ruleset::{Family, RuleChange, Ruleset},
+    ruleset::{Family, RuleChange, Ruleset, Summary},
     transfer::Transfer,
 };
 
@@ -50,7 +50,7 @@ impl fmt::Display for HostStep {
     /// One line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Change(changes) => write!(f, "change rules: {} changes at once", changes.len()),
+            Self::Change(changes) => write!(f, "change rules: {}", Summary(changes)),
             Self::Set(name, value) => write!(f, "set net/{name} = {value}"),
             Self::PutAddress(at, address, length) => {
                 write!(f, "put address {address}/{length} on {at}")
@@ -90,14 +90,15 @@ pub fn plan(wanted: &HostWanted, target: &HostNetwork, actual: &HostActual) -> V
     }
     add_ways(&mut steps, target, found);
     add_entries(&mut steps, target, found);
-    remove_entries(&mut steps, wanted, target, found);
+    let kept: BTreeSet<Ipv4Addr> = actual.kept(wanted).into_keys().collect();
+    remove_entries(&mut steps, &kept, target, found);
     for device in switched_off(&target.rules, actual) {
         steps.push(HostStep::Set(forwarding(&device), "0".to_owned()));
     }
     let changes = if target.rules.chains.is_empty() && !found.rules.chains.is_empty() {
         vec![RuleChange::RemoveTable(Family::Ip)]
     } else {
-        host_removals(&target.rules, &found.rules, wanted.kept.iter().copied())
+        host_removals(&target.rules, &found.rules)
     };
     if !changes.is_empty() {
         steps.push(HostStep::Change(changes));
@@ -135,11 +136,10 @@ fn add_entries(steps: &mut Vec<HostStep>, target: &HostNetwork, found: &HostNetw
 
 fn remove_entries(
     steps: &mut Vec<HostStep>,
-    wanted: &HostWanted,
+    kept: &BTreeSet<Ipv4Addr>,
     target: &HostNetwork,
     found: &HostNetwork,
 ) {
-    let kept = &wanted.kept;
     for (device, address) in found.proxies.difference(&target.proxies) {
         if !kept.contains(address) {
             steps.push(HostStep::RemoveProxy(device.clone(), *address));

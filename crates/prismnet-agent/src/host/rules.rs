@@ -1,7 +1,7 @@
 //! The rules of the host's namespace: `table ip photon`.
 //!
-//! A VPC reaches nothing of the host, no other VPC but by its floating IPs, and no host's tunnel address. What another table of
-//! the host drops stays dropped.
+//! A VPC reaches nothing of the host, no other VPC but by its floating IPs, and no host's tunnel address. Our tunnels are fed by
+//! our hosts only. What another table of the host drops stays dropped.
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::network::HostWanted;
 use crate::{
+    kernel::netlink::VXLAN_PORT,
     network::Device,
     rules::{in_set, put_chain, put_element, put_set},
     ruleset::{Family, Hook, Rule, Ruleset, SetKind, say},
@@ -28,33 +29,62 @@ pub const EXITS: &str = "exits";
 /// The host's sides of ways out.
 const WAYS: &str = "pnu*";
 
-/// All of them, with these devices as [`EXITS`] and [`FORWARDERS`].
-#[must_use]
-pub fn of(wanted: &HostWanted, exits: &BTreeSet<Device>, forwarders: &BTreeSet<Device>) -> Ruleset {
-    let mut rules = Ruleset::default();
+/// The addresses of hosts.
+pub(super) fn put_vteps(rules: &mut Ruleset, vteps: impl IntoIterator<Item = Ipv4Addr>) {
+    put_set(rules, Family::Ip, VTEPS, SetKind::Address);
+    for address in vteps {
+        put_element(rules, Family::Ip, VTEPS, vec![address.to_string()], None);
+    }
+}
+
+/// What comes for these tunnels of ours comes from a host of ours, or not at all. Tunnels that others have on this host, by
+/// other numbers, are theirs: they may have the same UDP port. [`VTEPS`] must be there.
+pub(super) fn put_guard(rules: &mut Ruleset, tunnels: &BTreeSet<u32>) {
+    let numbers: Vec<u32> = tunnels.iter().copied().collect();
+    let forged = Rule::new(vec![
+        say::is(say::field("udp", "dport"), VXLAN_PORT),
+        say::is(vni(), json!({"set": numbers})),
+        say::is_not(source(), in_set(VTEPS)),
+        say::count(),
+        say::drop(),
+    ]);
+    // Before conntrack: what is dropped is no connection.
+    let hook = Hook::open("filter", "input", -300);
+    put_chain(rules, Family::Ip, "tunnels", Some(hook), vec![forged]);
+}
+
+/// The 24 bits of a VXLAN packet that say which network it is of (RFC 7348): behind the UDP header and 32 bits of flags.
+fn vni() -> Value {
+    json!({"payload": {"base": "th", "offset": 96, "len": 24}})
+}
+
+/// Those of the ways out, with these devices as [`EXITS`] and [`FORWARDERS`], and with floating IPs that stand. [`VTEPS`] must be
+/// there.
+pub(super) fn put_ways(
+    rules: &mut Ruleset,
+    wanted: &HostWanted,
+    kept: impl IntoIterator<Item = Ipv4Addr>,
+    exits: &BTreeSet<Device>,
+    forwarders: &BTreeSet<Device>,
+) {
     let sets = [
         (FLOATING, SetKind::Address),
-        (VTEPS, SetKind::Address),
         (FORWARDERS, SetKind::Device),
         (EXITS, SetKind::Device),
     ];
     for (name, kind) in sets {
-        put_set(&mut rules, Family::Ip, name, kind);
+        put_set(rules, Family::Ip, name, kind);
     }
     let mut put = |set: &str, element: String| {
-        put_element(&mut rules, Family::Ip, set, vec![element], None);
+        put_element(rules, Family::Ip, set, vec![element], None);
     };
-    let floating = wanted.floating.keys().chain(&wanted.kept);
+    let floating = wanted.floating.keys().copied().chain(kept);
     floating.for_each(|address| put(FLOATING, address.to_string()));
-    wanted
-        .vteps
-        .iter()
-        .for_each(|address| put(VTEPS, address.to_string()));
     forwarders
         .iter()
         .for_each(|device| put(FORWARDERS, device.clone()));
     exits.iter().for_each(|device| put(EXITS, device.clone()));
-    let mut put = |name, hook, said| put_chain(&mut rules, Family::Ip, name, hook, said);
+    let mut put = |name, hook, said| put_chain(rules, Family::Ip, name, hook, said);
     put("to-host", Some(Hook::open("filter", "input", 0)), to_host());
     put(
         "through",
@@ -66,7 +96,6 @@ pub fn of(wanted: &HostWanted, exits: &BTreeSet<Device>, forwarders: &BTreeSet<D
         Some(Hook::open("nat", "postrouting", 100)),
         leaving(),
     );
-    rules
 }
 
 fn comes_in() -> Value {

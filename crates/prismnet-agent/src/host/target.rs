@@ -36,7 +36,8 @@ pub fn target(wanted: &HostWanted, actual: &HostActual) -> (HostNetwork, Vec<Str
     if wanted.internet {
         forwarders.extend(actual.defaults.iter().cloned());
     }
-    if !wanted.kept.is_empty() {
+    let kept = actual.kept(wanted);
+    if !kept.is_empty() {
         // What leads to floating IPs that stand.
         let forward = devices_of(&actual.network.rules, rules::EXITS);
         let there = forward.filter(|device| actual.devices.contains_key(*device));
@@ -50,10 +51,29 @@ pub fn target(wanted: &HostWanted, actual: &HostActual) -> (HostNetwork, Vec<Str
     for device in &forwarders {
         target.settings.insert(forwarding(device), "1".to_owned());
     }
-    if !wanted.ways.is_empty() || !actual.owners.is_empty() {
-        target.rules = rules::of(wanted, &exits, &forwarders);
+    let has_ways = !wanted.ways.is_empty() || !actual.owners.is_empty();
+    if has_ways || !wanted.tunnels.is_empty() {
+        rules::put_vteps(&mut target.rules, vteps(wanted, actual));
+    }
+    if has_ways {
+        let kept = kept.into_keys();
+        rules::put_ways(&mut target.rules, wanted, kept, &exits, &forwarders);
+    }
+    if !wanted.tunnels.is_empty() {
+        rules::put_guard(&mut target.rules, &wanted.tunnels);
     }
     (target, problems)
+}
+
+/// Those of the records, and those that were believed and that something here still leads to: that a host's record is lost does
+/// not cut its ports off (decision 9).
+fn vteps(wanted: &HostWanted, actual: &HostActual) -> BTreeSet<Ipv4Addr> {
+    let named = (Family::Ip, rules::VTEPS.to_owned());
+    let found = actual.network.rules.sets.get(&named);
+    let found = found.into_iter().flat_map(|set| set.elements.keys());
+    let believed = found.filter_map(crate::rules::address_of);
+    let led = believed.filter(|host| !wanted.is_led_known || wanted.led.contains(host));
+    led.chain(wanted.vteps.iter().copied()).collect()
 }
 
 /// The devices of one of our sets.

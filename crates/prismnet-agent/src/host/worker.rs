@@ -1,11 +1,12 @@
-//! A thread for the host's own side of the ways out: looks, plans, acts, and looks again, as those of the VPCs do.
+//! A thread for the host's own side, of ways out and of tunnels: looks, plans, acts, and looks again, as those of the VPCs do.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc, time::Duration};
 
+use prismnet_model::FloatingOrphan;
 use rand::Rng as _;
 use tokio::{
     sync::{Notify, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -17,8 +18,11 @@ use super::{
 use crate::{
     kernel::{Error, HostSpace, namespace::runtime},
     network::Device,
-    worker::{FIRST_PAUSE, Outcomes, PASS, QUIET, ROUNDS},
+    worker::{FIRST_PAUSE, HostOutcome, Outcomes, PASS, QUIET, ROUNDS},
 };
+
+/// How often it is looked whether floating IPs are still answered for.
+const PROXIES: Duration = Duration::from_secs(1);
 
 /// What it is made with.
 #[derive(Clone, Debug)]
@@ -50,30 +54,46 @@ pub fn start(
 }
 
 async fn work(order: HostOrder, mut wanted: watch::Receiver<Arc<HostWanted>>) {
-    let wake = Arc::new(Notify::new());
-    let mut space = None;
+    let wake = Arc::clone(&order.outcomes.host_wake);
+    let mut space: Option<HostSpace> = None;
     let mut pause = FIRST_PAUSE;
     let mut down = BTreeSet::new();
+    let mut resync = Instant::now() + order.resync;
     loop {
-        let now = Arc::clone(&wanted.borrow_and_update());
+        if Instant::now() >= resync {
+            // However often it was woken meanwhile.
+            resync = Instant::now() + order.resync;
+            if let Some(space) = &mut space {
+                space.look_closely();
+            }
+        }
+        let records = Arc::clone(&wanted.borrow_and_update());
+        let now = with_underlay(&records, &order.outcomes);
         let pass = pass(&mut space, &wake, &now, &mut down);
         let done = timeout(PASS, pass)
             .await
             .unwrap_or_else(|_| Err(Error::Late("a pass".to_owned())));
         // Where no VPC has a way out, nobody's changes to the host are looked at.
-        let (is_done, is_idle) = match done {
+        let (is_done, is_idle, proxies) = match done {
             Ok(came) => {
                 let is_done = came.failed.is_empty();
-                order
-                    .outcomes
-                    .put_host([came.problems, came.failed].concat());
-                (is_done, is_done && came.is_idle)
+                let before = order.outcomes.host.lock().orders;
+                order.outcomes.put_host(HostOutcome {
+                    problems: [came.problems, came.failed].concat(),
+                    floating_orphans: came.floating_orphans,
+                    orders: if is_done { now.orders.0 } else { before },
+                });
+                (is_done, is_done && came.is_idle, came.proxies)
             }
             Err(error) => {
                 tracing::warn!(%error, "a pass over the ways out failed; trying again");
-                order.outcomes.put_host(vec![error.to_string()]);
+                let before = order.outcomes.host.lock().clone();
+                order.outcomes.put_host(HostOutcome {
+                    problems: vec![error.to_string()],
+                    ..before
+                });
                 space = None;
-                (false, false)
+                (false, false, BTreeSet::new())
             }
         };
         let wait = if is_done {
@@ -88,7 +108,36 @@ async fn work(order: HostOrder, mut wanted: watch::Receiver<Arc<HostWanted>>) {
             changed = wanted.changed() => if changed.is_err() { return },
             () = wake.notified(), if !is_idle => tokio::time::sleep(QUIET).await,
             () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep_until(resync) => {}
+            () = until_unanswered(space.as_ref(), &proxies) => {}
         }
+    }
+}
+
+/// Until one of these addresses is answered for no longer.
+async fn until_unanswered(space: Option<&HostSpace>, proxies: &BTreeSet<(Device, Ipv4Addr)>) {
+    let Some(space) = space.filter(|_| !proxies.is_empty()) else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(PROXIES).await;
+        // What cannot be read is for the pass to tell.
+        if !space.answers(proxies).await.unwrap_or_default() {
+            return;
+        }
+    }
+}
+
+/// What the records want, with what the VPCs' workers have found: tunnels of ports that the store does not know are fed by
+/// nobody else either.
+fn with_underlay(records: &HostWanted, outcomes: &Outcomes) -> HostWanted {
+    let (tunnels, led, is_led_known) = outcomes.underlay();
+    let mut wanted = records.clone();
+    wanted.tunnels.extend(tunnels);
+    HostWanted {
+        led,
+        is_led_known,
+        ..wanted
     }
 }
 
@@ -98,6 +147,10 @@ struct Came {
     problems: Vec<String>,
     /// What was tried and refused.
     failed: Vec<String>,
+    /// Floating IPs of which the store says nothing.
+    floating_orphans: Vec<FloatingOrphan>,
+    /// What is answered for.
+    proxies: BTreeSet<(Device, Ipv4Addr)>,
     /// Whether nothing is wanted and nothing is there.
     is_idle: bool,
 }
@@ -135,8 +188,18 @@ async fn pass(
     Ok(Came {
         problems: problems.into_iter().chain(foreign).collect(),
         failed,
-        is_idle: wanted.ways.is_empty() && actual.has_nothing(),
+        floating_orphans: floating_orphans(wanted, &actual),
+        proxies: actual.network.proxies.clone(),
+        is_idle: wanted.ways.is_empty() && wanted.tunnels.is_empty() && actual.has_nothing(),
     })
+}
+
+/// Floating IPs that are answered for though the store says nothing of them.
+#[must_use]
+pub fn floating_orphans(wanted: &HostWanted, actual: &HostActual) -> Vec<FloatingOrphan> {
+    let kept = actual.kept(wanted).into_iter();
+    kept.map(|(address, vpc)| FloatingOrphan { address, vpc })
+        .collect()
 }
 
 /// Does all that can be done: a step that fails keeps back only what needs it, and that fails by itself.

@@ -1,26 +1,24 @@
 //! Forgetting connections: what was allowed by a rule that is gone is decided by the rules there are.
 //!
-//! netfilter's own netlink messages (linux/netfilter/nfnetlink_conntrack.h): all are listed, and each that concerns one of the
+//! By netfilter's own netlink messages (linux/netfilter/nfnetlink_conntrack.h): all are listed, and each that concerns one of the
 //! addresses, and that nothing allows any more, is deleted by its original tuple, as it was listed.
 
 use std::{collections::BTreeSet, io, net::Ipv4Addr};
 
-use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use rtnetlink::sys::Socket;
 
-use super::Error;
+use super::{
+    Error,
+    netfilter::{
+        FAMILY, NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, attributes, message, messages,
+        open, outcome,
+    },
+};
 use crate::allowed::{Allowed, Connection};
 
 /// `NFNL_SUBSYS_CTNETLINK << 8`, with `IPCTNL_MSG_CT_GET` and `IPCTNL_MSG_CT_DELETE`.
 const GET: u16 = (1 << 8) | 1;
 const DELETE: u16 = (1 << 8) | 2;
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
-const NLM_F_DUMP: u16 = 0x300;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-/// Netlink's header, and netfilter's behind it.
-const HEADER: usize = 16;
-const FAMILY: usize = 4;
 /// `CTA_TUPLE_ORIG`, `CTA_TUPLE_REPLY`; inside `CTA_TUPLE_IP`, `CTA_TUPLE_PROTO`.
 const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
@@ -34,8 +32,6 @@ const NUMBER: u16 = 1;
 const DESTINATION_PORT: u16 = 3;
 const ICMP_TYPE: u16 = 5;
 const ICMP_CODE: u16 = 6;
-/// The bits of an attribute's kind that say what it is; the others say how it is written.
-const KIND: u16 = 0x3fff;
 
 /// Forgets the connections of these addresses in the calling thread's namespace that are not allowed any more.
 ///
@@ -49,28 +45,6 @@ pub fn forget(addresses: &BTreeSet<Ipv4Addr>, allowed: &Allowed) -> Result<(), E
         delete(&socket, &tuple).map_err(failed)?;
     }
     Ok(())
-}
-
-fn open() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    // The kernel answers within the call that asks: there is nothing to wait for, and so no wait without an end.
-    socket.set_non_blocking(true)?;
-    Ok(socket)
-}
-
-fn message(kind: u16, flags: u16, attributes: &[u8]) -> Vec<u8> {
-    let length = HEADER + FAMILY + attributes.len();
-    let mut message = Vec::with_capacity(length);
-    message.extend(u32::try_from(length).unwrap_or_default().to_ne_bytes());
-    message.extend(kind.to_ne_bytes());
-    message.extend((NLM_F_REQUEST | flags).to_ne_bytes());
-    message.extend(1u32.to_ne_bytes()); // sequence
-    message.extend(0u32.to_ne_bytes()); // to the kernel
-    message.extend([2, 0, 0, 0]); // AF_INET, version 0, no resource
-    message.extend(attributes);
-    message
 }
 
 /// The original tuples, as attributes, of connections that concern the addresses and are not allowed.
@@ -102,47 +76,6 @@ fn delete(socket: &Socket, tuple: &[u8]) -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => Ok(()),
         other => other,
     }
-}
-
-/// What an error message says; 0 is that all is well.
-fn outcome(body: &[u8]) -> io::Result<()> {
-    let code = body.get(..4).and_then(|bytes| bytes.try_into().ok());
-    match code.map(i32::from_ne_bytes) {
-        Some(0) => Ok(()),
-        Some(errno) => Err(io::Error::from_raw_os_error(errno.wrapping_neg())),
-        None => Err(io::Error::other("an answer without a code")),
-    }
-}
-
-/// Messages with their kinds; what is cut off is none.
-fn messages(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        let head = rest.get(..HEADER)?;
-        let length = usize::try_from(u32::from_ne_bytes(head[..4].try_into().ok()?)).ok()?;
-        let kind = u16::from_ne_bytes(head[4..6].try_into().ok()?);
-        let body = rest.get(HEADER..length)?;
-        rest = rest.get(aligned(length)..).unwrap_or_default();
-        Some((kind, body))
-    })
-}
-
-/// Attributes with their kinds, contents, and all of their bytes.
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8], &[u8])> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        let head = rest.get(..4)?;
-        let length = usize::from(u16::from_ne_bytes(head[..2].try_into().ok()?));
-        let kind = u16::from_ne_bytes(head[2..].try_into().ok()?) & KIND;
-        let whole = rest.get(..length)?;
-        let content = whole.get(4..)?;
-        rest = rest.get(aligned(length)..).unwrap_or_default();
-        Some((kind, content, whole))
-    })
-}
-
-fn aligned(length: usize) -> usize {
-    length.next_multiple_of(4)
 }
 
 /// The original tuple of a connection, if it or its reply names one of the addresses, and it is not allowed.
@@ -207,6 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::kernel::netfilter::aligned;
 
     fn attribute(kind: u16, content: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -26,9 +26,9 @@ use super::{
     announce::{Announcement, announce},
     namespace::{on_thread, runtime},
     netlink::Netlink,
-    nft,
     notice::Notices,
     read::{self, Link},
+    seen::{Scope, SeenRules},
     settings,
 };
 use crate::{
@@ -49,6 +49,7 @@ const FORWARDS: &str = "ipv4/conf/all/forwarding";
 #[derive(Debug)]
 pub struct HostSpace {
     netlink: Netlink,
+    rules: SeenRules,
     /// What is still said of addresses that have come here.
     announced: BTreeMap<(Device, Ipv4Addr), Announcement>,
     _notices: Option<Notices>,
@@ -62,16 +63,22 @@ impl HostSpace {
     pub fn open(wake: Option<&Arc<Notify>>) -> Result<Self, Error> {
         Ok(Self {
             netlink: Netlink::open()?,
+            rules: SeenRules::open(Scope::Ip)?,
             announced: BTreeMap::new(),
             _notices: wake.map(Notices::open).transpose()?,
         })
     }
 
-    /// What is there.
+    /// The next look is at everything.
+    pub fn look_closely(&mut self) {
+        self.rules.forget();
+    }
+
+    /// What is there. Rules are listed if somebody has changed them, or since [`HostSpace::look_closely`].
     ///
     /// # Errors
     /// What cannot be read.
-    pub async fn look(&self, wanted: &HostWanted) -> Result<HostActual, Error> {
+    pub async fn look(&mut self, wanted: &HostWanted) -> Result<HostActual, Error> {
         let links: Vec<Link> = self.netlink.links().await?.iter().map(read::link).collect();
         let names: BTreeMap<u32, &str> =
             links.iter().map(|link| (link.index, &*link.name)).collect();
@@ -93,23 +100,44 @@ impl HostSpace {
             .network
             .lookups
             .extend(rules.iter().filter_map(lookup));
-        for entry in self.netlink.proxies().await? {
-            let ours = NeighbourAttribute::Protocol(RouteProtocol::from(PROTOCOL));
-            let device = names.get(&entry.header.ifindex);
-            if let (true, Some(device), Some(address)) = (
-                entry.attributes.contains(&ours),
-                device,
-                read::address_of(&entry),
-            ) {
-                actual
-                    .network
-                    .proxies
-                    .insert(((*device).to_owned(), address));
-            }
-        }
-        actual.network.rules = nft::list_ip().await?;
+        actual.network.proxies = self.proxies(&names).await?;
+        actual.network.rules = self.rules.look().await?;
         put_settings(&mut actual, wanted);
         Ok(actual)
+    }
+
+    /// Whether all of these addresses are answered for: if somebody changes that, the kernel does not tell.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub async fn answers(&self, wanted: &BTreeSet<(Device, Ipv4Addr)>) -> Result<bool, Error> {
+        let mut names = BTreeMap::new();
+        let devices: BTreeSet<&Device> = wanted.iter().map(|(device, _)| device).collect();
+        for device in devices {
+            match self.netlink.link(device).await? {
+                Some(link) => names.insert(link.header.index, &**device),
+                // Of that it does tell.
+                None => return Ok(true),
+            };
+        }
+        Ok(self.proxies(&names).await?.is_superset(wanted))
+    }
+
+    /// Ours, on these devices.
+    async fn proxies(
+        &self,
+        names: &BTreeMap<u32, &str>,
+    ) -> Result<BTreeSet<(Device, Ipv4Addr)>, Error> {
+        let ours = NeighbourAttribute::Protocol(RouteProtocol::from(PROTOCOL));
+        let entries = self.netlink.proxies().await?;
+        let ours = entries
+            .iter()
+            .filter(|entry| entry.attributes.contains(&ours));
+        let named = ours.filter_map(|entry| {
+            let device = names.get(&entry.header.ifindex)?;
+            Some(((*device).to_owned(), read::address_of(entry)?))
+        });
+        Ok(named.collect())
     }
 
     /// Does one step.
@@ -120,7 +148,7 @@ impl HostSpace {
         let netlink = &self.netlink;
         let what = step.to_string();
         match step {
-            HostStep::Change(changes) => nft::change(changes).await,
+            HostStep::Change(changes) => self.rules.change(changes).await,
             HostStep::Set(name, value) => settings::set(name, value),
             HostStep::PutAddress(at, address, length) => {
                 let index = netlink.index(at).await?;

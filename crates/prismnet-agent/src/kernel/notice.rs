@@ -1,15 +1,15 @@
-//! Wakes when somebody changes devices, addresses, routes or rules of a namespace.
+//! Wakes when somebody changes devices, addresses, routes, rules or forwarding of a namespace.
 //!
-//! Not for neighbours: a tenant could make those at will, by asking for addresses that nobody has.
+//! What exactly was changed is not read: whoever is woken looks. Not for neighbours: a tenant could make those at will, by asking
+//! for addresses that nobody has. Of neighbour proxies the kernel does not tell.
 
 use std::sync::Arc;
 
-use futures::StreamExt as _;
 use rtnetlink::{
     MulticastGroup,
     sys::{
         AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket,
-        protocols::NETLINK_NETFILTER,
+        protocols::{NETLINK_NETFILTER, NETLINK_ROUTE},
     },
 };
 use tokio::{sync::Notify, task::JoinHandle};
@@ -35,50 +35,42 @@ impl Notices {
     /// # Errors
     /// No socket.
     pub fn open(wake: &Arc<Notify>) -> Result<Self, Error> {
-        let failed = |error| Error::system("notifications", error);
         let groups = [
             MulticastGroup::Link,
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv4Netconf,
         ];
-        let (connection, _handle, mut messages) =
-            rtnetlink::new_multicast_connection(&groups).map_err(failed)?;
-        let devices = Arc::clone(wake);
-        let listen = async move {
-            while messages.next().await.is_some() {
-                devices.notify_one();
-            }
-        };
-        let mut socket = TokioSocket::new(NETLINK_NETFILTER).map_err(failed)?;
-        socket
-            .socket_mut()
-            .bind(&SocketAddr::new(0, 0))
-            .map_err(failed)?;
-        socket
-            .socket_mut()
-            .add_membership(NFTABLES)
-            .map_err(failed)?;
-        let rules = Arc::clone(wake);
-        let listen_to_rules = async move {
-            loop {
-                match socket.recv_from_full().await {
-                    Ok(_) => rules.notify_one(),
-                    // More was told than fits: all the more reason to look.
-                    Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {
-                        rules.notify_one()
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "no notifications of rules any more; they are looked at now and then");
-                        return;
-                    }
+        let devices = listen(NETLINK_ROUTE, &groups.map(|group| group as u32), wake)?;
+        let rules = listen(NETLINK_NETFILTER, &[NFTABLES], wake)?;
+        Ok(Self(vec![devices, rules]))
+    }
+}
+
+/// Wakes whenever anything is said in one of the groups.
+fn listen(protocol: isize, groups: &[u32], wake: &Arc<Notify>) -> Result<JoinHandle<()>, Error> {
+    let failed = |error| Error::system("notifications", error);
+    let mut socket = TokioSocket::new(protocol).map_err(failed)?;
+    let inner = socket.socket_mut();
+    inner.bind(&SocketAddr::new(0, 0)).map_err(failed)?;
+    for group in groups {
+        inner.add_membership(*group).map_err(failed)?;
+    }
+    let wake = Arc::clone(wake);
+    Ok(tokio::spawn(async move {
+        loop {
+            match socket.recv_from_full().await {
+                Ok(_) => wake.notify_one(),
+                // More was told than fits: all the more reason to look.
+                Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {
+                    wake.notify_one();
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no notifications any more; everything is looked at now and then");
+                    return;
                 }
             }
-        };
-        Ok(Self(vec![
-            tokio::spawn(connection),
-            tokio::spawn(listen),
-            tokio::spawn(listen_to_rules),
-        ]))
-    }
+        }
+    }))
 }

@@ -17,7 +17,7 @@ use rtnetlink::packet_route::{
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol},
 };
 
-use super::{Error, Namespaces, namespace::run_in, netlink::Netlink, nft, settings};
+use super::{Error, Namespaces, namespace::run_in, netlink::Netlink, settings};
 use crate::{
     desired::Wanted,
     network::{
@@ -44,7 +44,7 @@ pub(crate) struct Link {
     local: Option<Ipv4Addr>,
 }
 
-/// Everything of a namespace, by netlink of it; its rules and settings, of the calling thread's.
+/// Everything of a namespace but its rules, by netlink of it; its settings, of the calling thread's.
 ///
 /// # Errors
 /// What cannot be read.
@@ -61,7 +61,6 @@ pub async fn network(inner: &Netlink, host: &Netlink, wanted: &Wanted) -> Result
     put_addresses(&mut actual.network, inner, &names).await?;
     put_entries(&mut actual.network, inner, &names).await?;
     put_routes(&mut actual.network, inner).await?;
-    actual.network.rules = nft::list().await?;
     actual.network.settings = settings::read(wanted.network.settings.keys().copied());
     Ok(actual)
 }

@@ -14,9 +14,10 @@ use super::{
     Error, Namespaces, carrier, conntrack,
     namespace::{Identity, on_thread, run_in},
     netlink::Netlink,
-    nft,
     notice::Notices,
-    read, settings,
+    read,
+    seen::{Scope, SeenRules},
+    settings,
 };
 use crate::{
     desired::Wanted,
@@ -40,6 +41,7 @@ pub struct Space {
 struct Entered {
     identity: Identity,
     inner: Netlink,
+    rules: SeenRules,
     _notices: Notices,
 }
 
@@ -70,35 +72,34 @@ impl Space {
         self.entered = Some(Entered {
             identity: Identity::own()?,
             inner: Netlink::open()?,
+            rules: SeenRules::open(Scope::All)?,
             _notices: Notices::open(&self.wake)?,
         });
         Ok(())
     }
 
     fn inner(&self) -> Result<&Netlink, Error> {
-        let entered = self.entered.as_ref().ok_or_else(|| {
-            Error::system(
-                &*self.name,
-                std::io::Error::from(std::io::ErrorKind::NotFound),
-            )
-        })?;
-        Ok(&entered.inner)
+        let entered = self.entered.as_ref();
+        Ok(&entered.ok_or_else(|| nowhere(&self.name))?.inner)
     }
 
     /// The next look is at everything.
     pub fn look_closely(&mut self) {
         self.insides.clear();
+        if let Some(entered) = &mut self.entered {
+            entered.rules.forget();
+        }
     }
 
     /// What is there. At the far ends of services' ports it has looked before, or since [`Space::look_closely`], and acted
-    /// since: nobody tells of changes there.
+    /// since: nobody tells of changes there. Rules are listed if somebody has changed them, or since then ([`SeenRules`]).
     ///
     /// # Errors
     /// What cannot be read; [`Error::Replaced`] if the name stands for another namespace now, or for none: then only another
     /// thread can go there.
     pub async fn look(&mut self, wanted: &Wanted) -> Result<Actual, Error> {
         let named = self.namespaces.identity(&self.name);
-        let Some(entered) = &self.entered else {
+        let Some(entered) = &mut self.entered else {
             if named.is_some() {
                 return Err(Error::Replaced);
             }
@@ -111,6 +112,7 @@ impl Space {
             return Err(Error::Replaced);
         }
         let mut actual = read::network(&entered.inner, &self.host, wanted).await?;
+        actual.network.rules = entered.rules.look().await?;
         for port in wanted.network.insides.keys() {
             if !self.insides.contains_key(port)
                 && let Some(inside) = read::inside(&self.namespaces, *port)?
@@ -124,18 +126,18 @@ impl Space {
         Ok(actual)
     }
 
-    /// The wanted bridges that are there, with their numbers.
+    /// Those of these bridges that are there, with their numbers.
     ///
     /// # Errors
     /// What cannot be read.
-    pub async fn bridges(&self, wanted: &Wanted) -> Result<BTreeMap<String, u32>, Error> {
+    pub async fn bridges(&self, names: &BTreeSet<&str>) -> Result<BTreeMap<String, u32>, Error> {
         let Some(entered) = &self.entered else {
             return Ok(BTreeMap::new());
         };
         let mut bridges = BTreeMap::new();
-        for name in wanted.network.bridges.keys() {
+        for name in names {
             if let Some(link) = entered.inner.link(name).await? {
-                bridges.insert(name.clone(), link.header.index);
+                bridges.insert((*name).to_owned(), link.header.index);
             }
         }
         Ok(bridges)
@@ -165,7 +167,11 @@ impl Space {
             Step::MakeNamespace => self.make().await,
             Step::RemoveNamespace => self.namespaces.remove(&self.name),
             Step::Set(name, value) => settings::set(name, value),
-            Step::Change(changes) => nft::change(changes).await,
+            Step::Change(changes) => {
+                let entered = self.entered.as_mut();
+                let rules = &mut entered.ok_or_else(|| nowhere(&self.name))?.rules;
+                rules.change(changes).await
+            }
             Step::Forget(addresses, allowed) => conntrack::forget(addresses, allowed),
             Step::PutBridge(name, bridge) => self.put_bridge(name, bridge).await,
             Step::PutTunnel(name, tunnel) => self.put_tunnel(name, tunnel).await,
@@ -365,6 +371,11 @@ impl Space {
         }
         run_in(namespaces, &peer, || configure_inside(inside))
     }
+}
+
+/// There is no namespace to do it in.
+fn nowhere(name: &str) -> Error {
+    Error::system(name, std::io::Error::from(std::io::ErrorKind::NotFound))
 }
 
 /// In the port's namespace.

@@ -1,6 +1,6 @@
 //! `photon.host.v1`: what it says in the words of [`ports`](super::ports) and [`orphans`](super::orphans).
 
-use std::{path::PathBuf, str::FromStr, sync::Arc};
+use std::{net::Ipv4Addr, path::PathBuf, str::FromStr, sync::Arc};
 
 use photon_proto::photon::host::v1::{
     AdoptRequest, AdoptResponse, CheckRequest, CheckResponse, ListOrphansRequest,
@@ -176,7 +176,11 @@ impl Orphans for Door {
     ) -> Result<Response<PurgeResponse>, Status> {
         let _call = self.enter()?;
         let end = deadline::of(request.metadata());
-        orphans::purge(&self.local, port(&request.get_ref().port_id)?, end).await?;
+        let said = &request.get_ref().port_id;
+        match said.parse::<Ipv4Addr>() {
+            Ok(address) => orphans::purge_floating(&self.local, address, end).await?,
+            Err(_) => orphans::purge(&self.local, port(said)?, end).await?,
+        }
         Ok(Response::new(PurgeResponse {}))
     }
 }

@@ -1,12 +1,13 @@
 //! What the agent's other parts tell the local socket.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use parking_lot::Mutex;
 use photon_core::Name;
 use prismnet_model::{PortId, VpcId};
 use tokio::sync::{Notify, watch};
@@ -67,6 +68,8 @@ pub struct Local {
     pub changing: tokio::sync::Mutex<()>,
     /// That there is another verdict.
     pub decided: Notify,
+    /// Floating IPs that a person has purged, as long as they are being taken down.
+    pub(super) released: Mutex<BTreeSet<Ipv4Addr>>,
     known: watch::Sender<Arc<Known>>,
 }
 
@@ -93,6 +96,7 @@ impl Local {
             verdicts: Verdicts::read(directory)?,
             changing: tokio::sync::Mutex::default(),
             decided: Notify::new(),
+            released: Mutex::default(),
             known: watch::Sender::default(),
         })
     }
@@ -104,6 +108,12 @@ impl Local {
         if let Err(error) = self.verdicts.withdraw(&over) {
             tracing::warn!(%error, "what a person decided is not forgotten");
         }
+    }
+
+    /// Floating IPs that a person has purged: they are nobody's.
+    #[must_use]
+    pub fn released(&self) -> BTreeSet<Ipv4Addr> {
+        self.released.lock().clone()
     }
 
     fn take(&self, all: &BTreeMap<VpcId, Wanted>) {

@@ -1,6 +1,6 @@
-//! A person decides about ports that the store does not know.
+//! A person decides about ports, and floating IPs, that the store does not know.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use prismnet_model::{Orphan, PortId};
 use tokio::time::Instant;
@@ -74,26 +74,60 @@ pub async fn purge(local: &Arc<Local>, port: PortId, end: Instant) -> Result<(),
     Ok(())
 }
 
+/// A floating IP that the store does not know is answered for no longer. Answers when that is so. Nothing of it is remembered:
+/// cut off in the middle, a person says it again.
+///
+/// # Errors
+/// If the store knows it, or it is not answered for here.
+pub async fn purge_floating(local: &Local, address: Ipv4Addr, end: Instant) -> Result<(), Refusal> {
+    is_heard(local)?;
+    let is_listed = || {
+        let all = local.outcomes.all.lock();
+        let mut in_vpcs = all.values().map(|outcome| &outcome.lost_floating);
+        let orphans = &local.outcomes.host.lock().floating_orphans;
+        let is_answered = orphans.iter().any(|orphan| orphan.address == address);
+        is_answered || in_vpcs.any(|lost| lost.contains(&address))
+    };
+    if !is_listed() {
+        let problem = format!("{address} is no floating IP of this host that nobody knows");
+        return Err(Refusal::Unknown(problem));
+    }
+    local.released.lock().insert(address);
+    tracing::info!(%address, "a person has decided: it goes");
+    local.decided.notify_one();
+    let gone = || async { Ok::<_, Refusal>((!is_listed()).then_some(())) };
+    let gone = until(end, gone).await;
+    local.released.lock().remove(&address);
+    match gone? {
+        Some(()) => Ok(()),
+        None => Err(Refusal::Late(format!("{address} is still answered for"))),
+    }
+}
+
 fn decide(local: &Local, orphan: &Orphan, verdict: Verdict) -> Result<(), Refusal> {
     local.verdicts.decide(orphan.vpc, orphan.port, verdict)?;
-    tracing::info!(port = %orphan.port, ?verdict, "a person has decided");
+    tracing::info!(port = %orphan.port, %verdict, "a person has decided");
     local.decided.notify_one();
     Ok(())
 }
 
-fn find(local: &Local, port: PortId) -> Result<Orphan, Refusal> {
-    let known = local.now();
-    match known.store {
-        StoreState::Heard => {}
+/// Only of a store that was heard, and is the one it was, one can say what it does not know.
+fn is_heard(local: &Local) -> Result<(), Refusal> {
+    let problem = match local.now().store {
+        StoreState::Heard => return Ok(()),
         StoreState::Unheard => {
-            let problem = "the store has not answered since the agent started: nobody knows what is an orphan";
-            return Err(Refusal::Unfit(problem.to_owned()));
+            "the store has not answered since the agent started: nobody knows what is an orphan"
         }
         StoreState::Changed => {
-            let problem = "the store is not what it was: nothing is changed until `prismnet-agent accept-store`";
-            return Err(Refusal::Unfit(problem.to_owned()));
+            "the store is not what it was: nothing is changed until `prismnet-agent accept-store`"
         }
-    }
+    };
+    Err(Refusal::Unfit(problem.to_owned()))
+}
+
+fn find(local: &Local, port: PortId) -> Result<Orphan, Refusal> {
+    is_heard(local)?;
+    let known = local.now();
     if known.here.contains_key(&port) || known.away.contains(&port) {
         return Err(Refusal::Unfit(format!(
             "{port} is no orphan: the store knows it"

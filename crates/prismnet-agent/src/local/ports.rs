@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -203,6 +204,12 @@ pub async fn register_metadata(
     };
     if !socket.is_absolute() {
         return Err(Refusal::Invalid("socket: must be absolute".to_owned()));
+    }
+    // Whoever is to answer may be about to make it. What else is there never answers.
+    let there = tokio::fs::metadata(&socket).await;
+    if there.is_ok_and(|there| !there.file_type().is_socket()) {
+        let problem = format!("socket: {} is no socket", socket.display());
+        return Err(Refusal::Invalid(problem));
     }
     here(local, port, end).await?;
     Ok(local.metadata.put(port, socket)?)

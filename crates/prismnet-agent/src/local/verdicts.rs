@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fmt, io,
     path::Path,
 };
 
@@ -22,6 +22,15 @@ pub enum Verdict {
     Adopted,
     /// It goes.
     Purged,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Adopted => "adopted",
+            Self::Purged => "purged",
+        })
+    }
 }
 
 /// All of them.

@@ -832,3 +832,164 @@ async fn two_hundred_ports_on_one_host() {
     lab.until_active(&more).await;
     eprintln!("one more beside 200: {:?}", began.elapsed());
 }
+
+/// A VXLAN packet from a socket that may be anybody's: a UDP datagram from one port to another, of that network.
+fn tunnelled(vni: u32, from: &Port, to: &Port, port: u16, said: &[u8]) -> Vec<u8> {
+    let mut packet = vec![8, 0, 0, 0];
+    packet.extend((vni << 8).to_be_bytes());
+    packet.extend(to.mac_address.bytes());
+    packet.extend(from.mac_address.bytes());
+    packet.extend([8, 0]);
+    let length = |length: usize| u16::try_from(length).unwrap().to_be_bytes();
+    let mut header = vec![0x45, 0];
+    header.extend(length(28 + said.len()));
+    header.extend([0, 0, 0, 0, 64, 17, 0, 0]);
+    header.extend(from.ip_address.octets());
+    header.extend(to.ip_address.octets());
+    let sum: u32 = header
+        .chunks(2)
+        .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
+        .sum();
+    let folded = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
+    header[10..12].copy_from_slice(&folded.to_be_bytes());
+    packet.extend(header);
+    packet.extend(4000u16.to_be_bytes());
+    packet.extend(port.to_be_bytes());
+    packet.extend(length(8 + said.len()));
+    // Without a checksum, as UDP may be over IPv4.
+    packet.extend([0, 0]);
+    packet.extend(said);
+    packet
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tunnels_are_fed_by_hosts_of_ours_only() {
+    const TEST: &str = "prismnet-agent::tunnels_are_fed_by_hosts_of_ours_only";
+    let Some(lab) = Lab::or_skip_beside(TEST, 2, 1).await else {
+        return;
+    };
+    lab.put_hosts().await;
+    let tenant = Tenant::put(&lab, 5001).await;
+    let a = tenant.port(&lab, "10.0.1.2").await;
+    let mut b = samples::port(
+        &tenant.subnet,
+        "10.0.1.3",
+        PortKind::Service,
+        &[tenant.group.id],
+    );
+    b.host = Some(samples::name("host-1"));
+    lab.put_port(&b).await;
+    for port in [&a, &b] {
+        lab.until_active(port).await;
+    }
+    lab.hosts[1].until_pings(b.id, a.ip_address).await;
+    let whole = || async { lab.survey(0).await.plan_lines().is_empty() };
+    eventually_true("nothing is left to do", SOON, whole)
+        .await
+        .unwrap();
+
+    // Somebody else's tunnel, by the same UDP port.
+    let [here, stranger] = [0, 2].map(|node| lab.net.address(node).to_string());
+    for (node, local, remote, at) in [
+        (0, &here, &stranger, "172.31.9.1/24"),
+        (2, &stranger, &here, "172.31.9.2/24"),
+    ] {
+        let made = [
+            "ip", "link", "add", "theirs", "type", "vxlan", "id", "99", "dstport", "4789", "local",
+            local, "remote", remote,
+        ];
+        lab.net.run(node, &made).unwrap();
+        lab.net
+            .run(node, &["ip", "addr", "add", at, "dev", "theirs"])
+            .unwrap();
+        lab.net
+            .run(node, &["ip", "link", "set", "theirs", "up"])
+            .unwrap();
+    }
+    let inside = |node: usize, what: &(dyn Fn() -> bool + Sync)| {
+        let namespace = lab.net.namespace(node).to_owned();
+        std::thread::scope(|scope| {
+            let work = || {
+                prismnet_agent::kernel::Namespaces::new("/run/netns")
+                    .enter(&namespace)
+                    .unwrap();
+                what()
+            };
+            scope.spawn(work).join().unwrap()
+        })
+    };
+    let theirs = || async { inside(2, &|| ping(address("172.31.9.1"))) };
+    eventually_true("somebody else's tunnel works", SOON, theirs)
+        .await
+        .unwrap();
+
+    // The same packet from the host that has the port, and from one that is none of ours.
+    let socket = lab.hosts[0].in_port(a.id, || udp(a.ip_address, 7000));
+    let vtep = lab.net.address(0);
+    let hears = |node: usize, said: &[u8]| {
+        let packet = tunnelled(5001, &b, &a, 7000, said);
+        inside(node, &|| {
+            let from = UdpSocket::bind((lab.net.address(node), 0)).unwrap();
+            from.send_to(&packet, (vtep, 4789)).unwrap() == packet.len()
+        });
+        let mut heard = [0; 100];
+        let length = socket.recv(&mut heard);
+        length.is_ok_and(|length| &heard[..length] == said)
+    };
+    assert!(hears(1, b"ours"), "{}", lab.hosts[0].everything());
+    assert!(!hears(2, b"forged"));
+    let counted = lab
+        .net
+        .run(0, &["nft", "list", "chain", "ip", "photon", "tunnels"])
+        .unwrap();
+    let counted = String::from_utf8(counted.stdout).unwrap();
+    assert!(
+        counted.contains("packets 1 "),
+        "what is dropped is counted: {counted}"
+    );
+    // A host of ours from now on.
+    let record = samples::host("third", &stranger);
+    lab.put(&record.key(), record.clone()).await;
+    let believed = || async { hears(2, b"third") };
+    eventually_true("it is believed", SOON, believed)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_hosts_reach_each_other_while_ports_go_round() {
+    const TEST: &str = "prismnet-agent::three_hosts_reach_each_other_while_ports_go_round";
+    let Some(lab) = Lab::or_skip(TEST, 3).await else {
+        return;
+    };
+    lab.put_hosts().await;
+    let tenant = Tenant::put(&lab, 5001).await;
+    let group = &[tenant.group.id];
+    let mut ports = ["10.0.1.2", "10.0.1.3", "10.0.1.4"]
+        .map(|address| samples::port(&tenant.subnet, address, PortKind::Service, group));
+    for round in 0..3 {
+        for (at, port) in ports.iter_mut().enumerate() {
+            let host = &lab.hosts[(at + round) % 3].name;
+            port.host = Some(samples::name(host));
+            lab.put_port(port).await;
+        }
+        for port in &ports {
+            lab.until_active(port).await;
+        }
+        for (at, port) in ports.iter().enumerate() {
+            let host = &lab.hosts[(at + round) % 3];
+            for other in &ports {
+                if other.id != port.id {
+                    host.until_pings(port.id, other.ip_address).await;
+                }
+            }
+        }
+    }
+    // Each host has its own port and nothing of the others'.
+    for host in &lab.hosts {
+        let only_its_own = || async { host.namespaces.list().unwrap().len() == 2 };
+        eventually_true("nothing of the others is left", SOON, only_its_own)
+            .await
+            .unwrap();
+    }
+}

@@ -19,8 +19,14 @@ use photon_proto::photon::host::v1::{
     orphans_client::OrphansClient, ports_client::PortsClient,
 };
 use photon_testkit::{Seed, eventually, poll::eventually_true};
-use prismnet_agent::kernel::Namespaces;
-use prismnet_model::{Port, PortId, PortKind, device};
+use prismnet_agent::{
+    kernel::Namespaces,
+    local::{
+        ask::{Decided, decide},
+        verdicts::Verdict,
+    },
+};
+use prismnet_model::{ObservedPort, Port, PortId, PortKind, PortState, device};
 use rand::Rng as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -33,6 +39,7 @@ use tonic::{
 
 use crate::{
     lab::{Host, Lab, SOON, command, ping},
+    samples,
     tenant::Tenant,
 };
 
@@ -741,6 +748,10 @@ async fn a_port_learns_about_itself_and_only_itself() {
     };
     register(&lab, a.id, &socket).await.unwrap();
     register(&lab, twin.id, &socket).await.unwrap();
+    let file = socket.with_extension("txt");
+    fs::write(&file, "").unwrap();
+    let refused = register(&lab, a.id, &file).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
     assert_eq!(
         register(&lab, a.id, Path::new("metadata.sock"))
             .await
@@ -891,4 +902,62 @@ fn ttls() -> BTreeSet<u8> {
         }
     }
     seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orphans_address_is_free_when_it_is_purged() {
+    let test = "prismnet-agent::an_orphans_address_is_free_when_it_is_purged";
+    let Some(lab) = Lab::or_skip(test, 1).await else {
+        return;
+    };
+    let host = &lab.hosts[0];
+    let tenant = Tenant::put(&lab, 5001).await;
+    let orphan = tenant.port(&lab, "10.0.1.2", PortKind::Service).await;
+    let other = tenant.port(&lab, "10.0.1.3", PortKind::Service).await;
+    for port in [&orphan, &other] {
+        lab.until_active(port).await;
+    }
+    // The store went back, and gave the address out again.
+    lab.remove::<Port>(&orphan.key()).await;
+    let mut next = samples::port(
+        &tenant.subnet,
+        "10.0.1.2",
+        PortKind::Service,
+        &[tenant.group.id],
+    );
+    next.mac_address = prismnet_model::Mac::ours(77);
+    lab.put_port(&next).await;
+    lab.until(&next, PortState::Error).await;
+    let key = prismnet_model::observed::port_key(next.host.as_ref().unwrap(), next.id);
+    let told = lab.store.collection::<ObservedPort>().get(&key).await;
+    let reason = told.unwrap().unwrap().value.reason;
+    assert!(reason.contains(&orphan.id.to_string()), "{reason}");
+    let agent = prismnet_model::observed::agent_key(&samples::name("here"));
+    let agents = lab.store.collection::<prismnet_model::ObservedAgent>();
+    let told = || async {
+        let told = agents.get(&agent).await.unwrap()?.value.orphans;
+        let ours = told.into_iter().find(|one| one.port == orphan.id)?;
+        Some((ours.address, ours.subnet))
+    };
+    assert_eq!(
+        eventually("the store is told", SOON, told).await.unwrap(),
+        (Some(orphan.ip_address), Some(tenant.subnet.id))
+    );
+    // What runs, runs.
+    assert!(host.pings(orphan.id, other.ip_address));
+    assert!(host.pings(other.id, orphan.ip_address));
+    let refused = ports(host).await.plug(within(SOON, plug(next.id))).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+
+    decide(
+        &host.config.socket,
+        Decided::Port(orphan.id),
+        Verdict::Purged,
+    )
+    .await
+    .unwrap();
+    lab.until_active(&next).await;
+    host.until_pings(next.id, other.ip_address).await;
+    host.until_pings(other.id, next.ip_address).await;
 }

@@ -10,6 +10,7 @@ mod local;
 mod model;
 mod plans;
 mod samples;
+mod seen;
 mod tenant;
 mod ways;
 mod ways_plans;

@@ -1,20 +1,23 @@
 //! Plans, done to a kernel that only remembers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use photon_testkit::Seed;
 use prismnet_agent::{
+    clash::clashes,
     desired::{Here, Wanted, desired},
     network::{Actual, Network},
-    plan::{Step, orphans, plan},
+    plan::{Step, lost_floating, orphans, plan},
     records::{Known, Records},
     rules,
-    ruleset::{Family, RuleChange},
+    ruleset::{Family, RuleChange, Target},
+    served::served,
     transfer::Transfers,
-    way_out,
+    way_out::{self, Told},
 };
 use prismnet_model::{
-    Direction, Gone, Port, PortKind, Protocol, Remote, Rule, SecurityGroup, Services, Subnet, Vpc,
+    Direction, Gone, GoneFloatingIp, Port, PortKind, Protocol, Remote, Rule, SecurityGroup,
+    Services, Subnet, Vpc,
 };
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
@@ -190,7 +193,7 @@ impl World {
     fn delete_port(&mut self, at: usize) {
         let port = self.ports.remove(at);
         if let Some(gone) = Gone::of(&port, jiff::Timestamp::UNIX_EPOCH) {
-            self.records.put(Known::Gone(gone));
+            self.records.put(Known::Gone(gone, 1));
         }
         self.records.remove(&format!("port/{}", port.key()));
     }
@@ -198,7 +201,8 @@ impl World {
     fn wanted(&self, here: &Here) -> Wanted {
         let mut transfers = Transfers::default();
         transfers.give(&way_out::wanted(&self.records, here), &BTreeMap::new());
-        desired(&self.records, here, &transfers)
+        let told = Told::of(&self.records, &BTreeSet::new());
+        desired(&self.records, here, &transfers, &told)
             .remove(&self.vpc.id)
             .unwrap_or_default()
     }
@@ -333,6 +337,154 @@ fn absence_is_no_order() {
     let steps = settle(&world.wanted(&here), &mut actual);
     assert!(steps.contains(&Step::RemovePlug(device, kept.id)));
     check_reached(&world.wanted(&here), &actual);
+}
+
+#[test]
+fn an_orphan_keeps_its_address_though_the_store_gave_it_away() {
+    let here = samples::here();
+    let mut world = World::new();
+    let orphan = world.put_port(0, PortKind::Service, Some("here"), &[0]);
+    world.put_port(0, PortKind::Service, Some("here"), &[0, 1]);
+    let mut actual = Actual::default();
+    settle(&world.wanted(&here), &mut actual);
+    let before = actual.clone();
+    world.records.remove(&format!("port/{}", orphan.key()));
+    world.ports.remove(0);
+    settle(&world.wanted(&here), &mut actual);
+
+    // Its address is given to another port, here or elsewhere, in another group.
+    for (kind, host) in [
+        (PortKind::Guest, "here"),
+        (PortKind::Service, "here"),
+        (PortKind::Service, "there"),
+    ] {
+        let address = orphan.ip_address.to_string();
+        let mut other = samples::port(&world.subnets[0], &address, kind, &[world.groups[1].id]);
+        other.mac_address = prismnet_model::Mac::ours(77);
+        other.host = Some(samples::name(host));
+        samples::put_port(&mut world.records, &other);
+        actual.outside.insert(prismnet_model::device::tap(other.id));
+        let wanted = world.wanted(&here);
+        settle(&wanted, &mut actual);
+        let clash = &clashes(&wanted, &actual)[..];
+        assert_eq!(clash.len(), 1);
+        assert_eq!(
+            (clash[0].orphan, clash[0].port),
+            (orphan.id, (host == "here").then_some(other.id))
+        );
+        assert_eq!(actual.network.plugs, before.network.plugs);
+        assert_eq!(actual.network.neighbours, before.network.neighbours);
+        let of_orphan = |actual: &Actual| {
+            let sets = &actual.network.rules.sets;
+            let alone = vec![orphan.ip_address.to_string()];
+            let has = sets
+                .iter()
+                .filter(|(_, set)| set.elements.contains_key(&alone));
+            has.map(|(name, set)| (name.clone(), set.elements[&alone].clone()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of_orphan(&actual), of_orphan(&before));
+        assert!(of_orphan(&before).iter().any(|(_, target)| {
+            target.as_ref().and_then(Target::chain) == Some(&rules::out_chain(orphan.id))
+        }));
+        // Nobody is told that it is the other one, and the orphan goes on being told who it is.
+        let served = served(&wanted, &actual);
+        assert_eq!(served.ports[&orphan.ip_address], orphan.id);
+        assert!(
+            served
+                .leases
+                .iter()
+                .any(|lease| lease.mac == orphan.mac_address && lease.address == orphan.ip_address)
+        );
+        assert!(
+            served
+                .leases
+                .iter()
+                .all(|lease| lease.mac != other.mac_address)
+        );
+
+        // Purged, it makes room.
+        let mut purged = actual.clone();
+        let mut wanted = wanted;
+        wanted.removed.insert(orphan.id);
+        settle(&wanted, &mut purged);
+        check_reached(&wanted, &purged);
+        world.records.remove(&format!("port/{}", other.key()));
+        actual.outside.clear();
+        settle(&world.wanted(&here), &mut actual);
+    }
+}
+
+#[test]
+fn a_floating_ip_goes_by_what_is_said_only() {
+    let here = samples::here();
+    let mut world = World::new();
+    let port = world.put_port(0, PortKind::Service, Some("here"), &[0]);
+    let network = samples::external_network("198.51.100.0/24", &[("here", "eth1")]);
+    let floating = samples::floating_ip(&network, "198.51.100.7", &port);
+    world
+        .records
+        .put(Known::ExternalNetwork(Box::new(network.clone())));
+    world
+        .records
+        .put(Known::FloatingIp(Box::new(floating.clone())));
+    let mut actual = Actual::default();
+    settle(&world.wanted(&here), &mut actual);
+    let before = actual.clone();
+    let lost = |wanted: &Wanted, actual: &Actual| lost_floating(wanted, actual);
+
+    // Its record is lost.
+    let key = format!("floating-ip/{}", floating.key());
+    world.records.remove(&key);
+    let wanted = world.wanted(&here);
+    let steps = settle(&wanted, &mut actual);
+    assert_eq!(steps, Vec::new());
+    assert!(wanted.network.uplink.is_none());
+    assert_eq!(lost(&wanted, &actual), BTreeSet::from([floating.address]));
+
+    // Another one for the same port: that is translated to, and both lead to it.
+    let second = samples::floating_ip(&network, "198.51.100.8", &port);
+    world
+        .records
+        .put(Known::FloatingIp(Box::new(second.clone())));
+    settle(&world.wanted(&here), &mut actual);
+    let set = |actual: &Actual, name: &str| {
+        let set = &actual.network.rules.sets[&(Family::Ip, name.to_owned())];
+        set.elements.keys().flatten().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        set(&actual, way_out::INWARD),
+        ["198.51.100.7", "198.51.100.8"]
+    );
+    assert_eq!(set(&actual, way_out::FLOATERS), ["10.0.1.2"]);
+    world
+        .records
+        .remove(&format!("floating-ip/{}", second.key()));
+    let gone = |floating| GoneFloatingIp::of(floating, jiff::Timestamp::UNIX_EPOCH);
+    world.records.put(Known::GoneFloatingIp(gone(&second), 1));
+    settle(&world.wanted(&here), &mut actual);
+    assert_eq!(set(&actual, way_out::INWARD), ["198.51.100.7"]);
+
+    // The port goes, and another one gets its address: what led to it does not lead to that.
+    let mut other = actual.clone();
+    let records = world.records.clone();
+    world.next = 1;
+    let next = world.put_port(0, PortKind::Service, Some("here"), &[0]);
+    assert_eq!(next.ip_address, port.ip_address);
+    world.delete_port(0);
+    let wanted = world.wanted(&here);
+    settle(&wanted, &mut other);
+    assert_eq!(lost(&wanted, &other), BTreeSet::new());
+    assert!(other.network.uplink.is_none());
+    world.records = records;
+
+    // An order.
+    let mut actual = before;
+    world.records.put(Known::GoneFloatingIp(gone(&floating), 1));
+    let wanted = world.wanted(&here);
+    settle(&wanted, &mut actual);
+    assert_eq!(lost(&wanted, &actual), BTreeSet::new());
+    assert!(actual.network.uplink.is_none());
 }
 
 #[test]

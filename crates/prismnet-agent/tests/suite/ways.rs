@@ -7,9 +7,16 @@ use std::{
 };
 
 use photon_testkit::poll::eventually_true;
-use prismnet_agent::kernel::Namespaces;
+use prismnet_agent::{
+    kernel::Namespaces,
+    local::{
+        ask::{Decided, decide},
+        verdicts::Verdict,
+    },
+};
 use prismnet_model::{
-    Direction, ExternalNetwork, FloatingIp, Port, PortKind, Protocol, Remote, Services, Vpc, device,
+    Direction, ExternalNetwork, FloatingIp, GoneFloatingIp, Port, PortKind, Protocol, Remote,
+    Services, Vpc, device,
 };
 
 use crate::{
@@ -165,6 +172,13 @@ impl Outside {
 
     async fn put_floating(&self, floating: &FloatingIp) {
         self.lab.put(&floating.key(), floating.clone()).await;
+    }
+
+    /// As the control plane deletes it.
+    async fn release(&self, floating: &FloatingIp) {
+        let gone = GoneFloatingIp::of(floating, jiff::Timestamp::now());
+        self.lab.put(&gone.key(), gone).await;
+        self.lab.remove::<FloatingIp>(&floating.key()).await;
     }
 
     /// A VPC whose ports let in pings and TCP from outside.
@@ -438,8 +452,9 @@ async fn internet_access_is_switched_on_and_off() {
     talk.until_ended();
     outside.until_seen_from(&same, &world, host).await;
 
-    // With the last of them everything goes.
+    // With the last of them everything goes: with the last port, what guards its tunnel, too.
     outside.lab.delete_port(&same).await;
+    outside.lab.delete_port(&a).await;
     let gone = || async {
         let rules = outside.at(0, || command(&["nft", "list", "tables", "ip"]));
         let links = outside.at(0, || command(&["ip", "link"]));
@@ -524,7 +539,7 @@ async fn a_floating_ip_is_its_ports() {
     assert!(outside.seen_from(0, &a, &far).is_none());
 
     // Released: nothing is left of it.
-    outside.lab.remove::<FloatingIp>(&floating.key()).await;
+    outside.release(&floating).await;
     outside.until_unanswered(floating.address).await;
     let gone = || async {
         let rules = outside.at(0, || command(&["ip", "rule"]));
@@ -623,11 +638,9 @@ async fn a_floating_ip_goes_along_to_another_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_breaks_of_a_way_out_is_repaired() {
     let test = "what_somebody_breaks_of_a_way_out_is_repaired";
-    let Some(mut outside) = Outside::or_skip(test, 1).await else {
+    let Some(outside) = Outside::or_skip(test, 1).await else {
         return;
     };
-    // Nobody tells of proxies and settings.
-    outside.lab.hosts[0].configure(|config| config.resync_seconds = 1);
     let Open {
         tenant,
         a,
@@ -826,7 +839,7 @@ async fn the_hosts_own_address_on_an_uplink_is_never_cut() {
         assert_eq!(as_it_was(), before);
         assert!(outside.outside(|| connect(own, 22)).is_some());
     }
-    outside.lab.remove::<FloatingIp>(&floating.key()).await;
+    outside.release(&floating).await;
     outside.lab.remove::<ExternalNetwork>(&network.key()).await;
     outside.until_unanswered(floating.address).await;
     outside.lab.delete_port(&a).await;
@@ -872,4 +885,74 @@ async fn a_port_that_nobody_knows_keeps_its_way_out() {
     outside.lab.put_port(&a).await;
     outside.lab.until_active(&a).await;
     assert!(outside.outside(|| ping(floating.address)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_floating_ip_that_nobody_knows_is_answered_until_somebody_says_so() {
+    let test = "a_floating_ip_that_nobody_knows_is_answered_until_somebody_says_so";
+    let Some(mut outside) = Outside::or_skip(test, 1).await else {
+        return;
+    };
+    let tenant = outside.tenant(5001, false).await;
+    outside.let_in(&tenant, Protocol::Any).await;
+    let a = tenant.port(&outside.lab, "10.0.1.2").await;
+    let b = tenant.port(&outside.lab, "10.0.1.3").await;
+    let network = samples::external_network(BLOCK, &[("here", UPLINK)]);
+    outside.put_network(&network).await;
+    let lost = samples::floating_ip(&network, "198.51.100.7", &a);
+    let deleted = samples::floating_ip(&network, "198.51.100.8", &b);
+    for floating in [&lost, &deleted] {
+        outside.put_floating(floating).await;
+        outside.until_answered(floating.address).await;
+    }
+    let service = outside.lab.hosts[0].in_port(a.id, || listener(a.ip_address, 80));
+    let far = lost.address;
+    let mut talk = Talk::new(&service, || outside.outside(|| connect(far, 80)));
+    talk.goes_on();
+
+    // One record is lost, the other is deleted.
+    outside.lab.remove::<FloatingIp>(&lost.key()).await;
+    outside.release(&deleted).await;
+    outside.until_unanswered(deleted.address).await;
+    let orphans = async |outside: &Outside| {
+        let found = outside.lab.survey(0).await.ways_out.orphans;
+        found
+            .iter()
+            .map(|orphan| orphan.address)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(orphans(&outside).await, [lost.address]);
+    outside.until_whole().await;
+    assert!(outside.outside(|| ping(lost.address)));
+    talk.goes_on();
+    let key = prismnet_model::observed::agent_key(&samples::name("here"));
+    let agents = outside
+        .lab
+        .store
+        .collection::<prismnet_model::ObservedAgent>();
+    let is_told = || async {
+        let told = agents.get(&key).await.unwrap();
+        let told = told.map(|told| told.value.floating_orphans);
+        told.is_some_and(|told| told.len() == 1 && told[0].address == lost.address)
+    };
+    outside.until("the store is told", is_told).await;
+
+    // Also after a restart.
+    outside.lab.hosts[0].stop();
+    outside.lab.hosts[0].start();
+    outside.until("the store is told again", is_told).await;
+    outside.until_whole().await;
+    talk.goes_on();
+    assert!(outside.outside(|| ping(lost.address)));
+
+    // What the store knows is nobody's to purge.
+    let socket = outside.host().config.socket.clone();
+    let purge = async |address| decide(&socket, Decided::Floating(address), Verdict::Purged).await;
+    // Before it has heard from the store it refuses.
+    let purged = || async { purge(lost.address).await.is_ok() };
+    purge(deleted.address).await.unwrap_err();
+    outside.until("it is purged", purged).await;
+    outside.until_unanswered(lost.address).await;
+    assert_eq!(orphans(&outside).await, Vec::<Ipv4Addr>::new());
+    outside.until_whole().await;
 }

@@ -8,15 +8,17 @@ use prismnet_agent::{
         FLOATING_TABLE, desired,
         network::{Hop, HostActual, HostDevice, HostNetwork, HostWanted, WaySide},
         plan::{HostStep, plan},
-        rules::{FLOATING, FORWARDERS},
+        rules::{FLOATING, FORWARDERS, VTEPS},
         target::{forwarding, source_check, table_of, target},
     },
     records::{Known, Records},
-    ruleset::Family,
+    ruleset::{Family, RuleChange},
     transfer::{Transfer, Transfers},
-    way_out,
+    way_out::{self, Told},
 };
-use prismnet_model::{ExternalNetwork, FloatingIp, Gone, Port, PortKind, Subnet, Vpc, device};
+use prismnet_model::{
+    ExternalNetwork, FloatingIp, Gone, GoneFloatingIp, Port, PortKind, Subnet, Vpc, device,
+};
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
 
 use crate::{
@@ -34,6 +36,15 @@ struct World {
 }
 
 impl World {
+    /// As the control plane does it.
+    fn release(&mut self, at: usize) {
+        let floating = self.floating.remove(at);
+        let gone = GoneFloatingIp::of(&floating, jiff::Timestamp::UNIX_EPOCH);
+        self.records.put(Known::GoneFloatingIp(gone, 1));
+        self.records
+            .remove(&format!("floating-ip/{}", floating.key()));
+    }
+
     fn new() -> Self {
         let mut world = Self {
             records: Records::default(),
@@ -89,7 +100,8 @@ impl World {
         });
         transfers.give(&way_out::wanted(&self.records, &here), &found.collect());
         let deny = "192.0.2.0/24".parse().unwrap();
-        desired::desired(&self.records, &here, transfers, &[deny])
+        let told = Told::of(&self.records, &BTreeSet::new());
+        desired::desired(&self.records, &here, transfers, &[deny], &told)
     }
 }
 
@@ -276,13 +288,11 @@ fn floating_ips_lead_to_their_ports_and_nothing_is_left_of_them() {
     let gone = world.ports.remove(0);
     world.records.put(Known::Gone(
         Gone::of(&gone, jiff::Timestamp::UNIX_EPOCH).unwrap(),
+        1,
     ));
     world.records.remove(&format!("port/{}", gone.key()));
     world.ports[0].host = Some(samples::name("there"));
-    let released = world.floating.remove(2);
-    world
-        .records
-        .remove(&format!("floating-ip/{}", released.key()));
+    world.release(2);
     world.put_all();
     let wanted = world.wanted(&mut transfers, &actual);
     make_devices(&wanted, &mut actual);
@@ -292,7 +302,73 @@ fn floating_ips_lead_to_their_ports_and_nothing_is_left_of_them() {
         settings: actual.network.settings.clone(),
         ..HostNetwork::default()
     };
+    let guard = BTreeSet::from([VTEPS, "tunnels"]);
+    let left = &mut actual.network.rules;
+    let names = left.sets.keys().chain(left.chains.keys());
+    assert_eq!(
+        names.map(|(_, name)| &**name).collect::<BTreeSet<_>>(),
+        guard
+    );
+    *left = Default::default();
     assert_eq!(actual.network, nothing);
+}
+
+#[test]
+fn tunnels_are_fed_by_hosts_that_are_known() {
+    let mut world = World::new();
+    let (mut actual, mut transfers) = (machine(), Transfers::default());
+    let set = |actual: &HostActual| {
+        let set = actual
+            .network
+            .rules
+            .sets
+            .get(&(Family::Ip, VTEPS.to_owned()));
+        let keys = set.into_iter().flat_map(|set| set.elements.keys());
+        keys.flatten().cloned().collect::<Vec<_>>()
+    };
+    let wanted = world.wanted(&mut transfers, &actual);
+    assert_eq!(wanted.tunnels, BTreeSet::from([5001, 5002]));
+    settle(&wanted, &mut actual);
+    assert_eq!(set(&actual), ["192.0.2.1", "192.0.2.2"]);
+
+    // Another host is one element more.
+    let third = samples::host("third", "192.0.2.3");
+    world.records.put(Known::Host(third));
+    let wanted = world.wanted(&mut transfers, &actual);
+    let steps = settle(&wanted, &mut actual);
+    let [HostStep::Change(changes)] = &steps[..] else {
+        panic!("{steps:#?}");
+    };
+    let others = changes
+        .iter()
+        .filter(|change| !matches!(change, RuleChange::Table(_)));
+    let element = (vec!["192.0.2.3".to_owned()], None);
+    let named = (Family::Ip, VTEPS.to_owned());
+    assert_eq!(
+        others.collect::<Vec<_>>(),
+        [&RuleChange::AddElements(named, vec![element])]
+    );
+
+    // Its record is lost: it is believed until it is known that nothing here leads there.
+    world.records.remove("host/third");
+    let mut wanted = world.wanted(&mut transfers, &actual);
+    assert_eq!(settle(&wanted, &mut actual), Vec::new());
+    wanted.is_led_known = true;
+    wanted.led = BTreeSet::from(["192.0.2.3".parse().unwrap()]);
+    assert_eq!(settle(&wanted, &mut actual), Vec::new());
+    wanted.led.clear();
+    settle(&wanted, &mut actual);
+    assert_eq!(set(&actual), ["192.0.2.1", "192.0.2.2"]);
+
+    // Nothing is here any more.
+    for port in &mut world.ports {
+        port.host = Some(samples::name("there"));
+    }
+    world.put_all();
+    let wanted = world.wanted(&mut transfers, &actual);
+    make_devices(&wanted, &mut actual);
+    settle(&wanted, &mut actual);
+    assert!(actual.network.rules.sets.is_empty() && actual.network.rules.chains.is_empty());
 }
 
 #[test]
@@ -308,7 +384,7 @@ fn what_stands_for_a_port_that_nobody_knows_stands() {
         world.records.remove(&format!("port/{}", port.key()));
     }
     let wanted = world.wanted(&mut transfers, &actual);
-    assert_eq!((wanted.ways.len(), wanted.kept.len()), (0, 3));
+    assert_eq!((wanted.ways.len(), actual.kept(&wanted).len()), (0, 3));
     let steps = settle(&wanted, &mut actual);
     assert_eq!(actual.network.routes, before.routes, "{steps:#?}");
     assert_eq!(actual.network.lookups, before.lookups);
@@ -320,11 +396,19 @@ fn what_stands_for_a_port_that_nobody_knows_stands() {
         before.rules.sets[&set].elements
     );
     assert_eq!(actual.network.settings, before.settings);
-    // The floating IPs are released: that is an order.
-    for floating in std::mem::take(&mut world.floating) {
+    // The floating IPs' records are lost, too.
+    for floating in &world.floating {
         world
             .records
             .remove(&format!("floating-ip/{}", floating.key()));
+    }
+    let wanted = world.wanted(&mut transfers, &actual);
+    settle(&wanted, &mut actual);
+    assert_eq!(actual.network.routes, before.routes);
+    assert_eq!(actual.network.proxies, before.proxies);
+    // They are released: that is an order.
+    while !world.floating.is_empty() {
+        world.release(0);
     }
     settle(&world.wanted(&mut transfers, &actual), &mut actual);
     assert!(actual.network.routes.is_empty() && actual.network.proxies.is_empty());

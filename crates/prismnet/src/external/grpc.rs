@@ -13,6 +13,7 @@ use super::{
     service, uplinks,
 };
 use crate::{
+    app::App,
     grpc::{
         Doors,
         fields::{
@@ -25,6 +26,7 @@ use crate::{
 
 /// A network as this caller is shown it.
 fn message(
+    app: &App,
     ctx: &Context,
     network: Versioned<ExternalNetwork>,
 ) -> Result<pb::ExternalNetwork, Error> {
@@ -33,6 +35,9 @@ fn message(
         first: range.first.to_string(),
         last: range.last.to_string(),
     };
+    let sees_hosts = service::sees_hosts(app, ctx)?;
+    let held = sees_hosts.then(|| service::held_by_hosts(app, &value));
+    let held = held.into_iter().flatten();
     let uplinks = value.uplinks.into_iter();
     let interfaces: HashMap<String, String> =
         uplinks.map(|(host, to)| (host.into(), to.into())).collect();
@@ -45,7 +50,13 @@ fn message(
             .map(|ip| ip.to_string())
             .unwrap_or_default(),
         pool: value.pool.into_iter().map(text).collect(),
-        uplinks: service::sees_uplinks(ctx)?.then_some(pb::Uplinks { interfaces }),
+        uplinks: sees_hosts.then_some(pb::Uplinks { interfaces }),
+        held_by_hosts: held
+            .map(|(address, host)| pb::HeldAddress {
+                address: address.to_string(),
+                host_id: host.into(),
+            })
+            .collect(),
         description: value.description,
         created_at: Some(shown_time(value.created_at)),
         updated_at: Some(shown_time(value.updated_at)),
@@ -74,7 +85,7 @@ impl ExternalNetworks for Doors {
                 uplinks: uplinks(interfaces.into_iter())?,
                 description: description(asked.description)?,
             };
-            message(&ctx, service::create(&app, &ctx, new).await?)
+            message(&app, &ctx, service::create(&app, &ctx, new).await?)
         })
         .await
     }
@@ -85,7 +96,7 @@ impl ExternalNetworks for Doors {
     ) -> Result<Response<pb::ExternalNetwork>, Status> {
         self.serve(request, |app, ctx, asked| async move {
             let id = id("external network", &asked.id)?;
-            message(&ctx, service::get(&app, &ctx, id).await?)
+            message(&app, &ctx, service::get(&app, &ctx, id).await?)
         })
         .await
     }
@@ -103,7 +114,7 @@ impl ExternalNetworks for Doors {
             let networks = listing.items.into_iter();
             Ok(pb::ListExternalNetworksResponse {
                 external_networks: networks
-                    .map(|network| message(&ctx, network))
+                    .map(|network| message(&app, &ctx, network))
                     .collect::<Result<_, _>>()?,
                 next_page_token: listing.next_page_token.unwrap_or_default(),
             })
@@ -126,7 +137,7 @@ impl ExternalNetworks for Doors {
                 uplinks: interfaces.map(|all| uplinks(all.into_iter())).transpose()?,
             };
             let done = service::update(&app, &ctx, id, &change, asked.revision).await?;
-            message(&ctx, done)
+            message(&app, &ctx, done)
         })
         .await
     }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use photon_auth::{Context, rest::Routes};
 use photon_core::{Error, Name};
-use photon_server::rest::{Data, Json, Path, Query, RestError, RestResult};
+use photon_server::rest::{Data, Json, Query, RestError, RestResult};
 use prismnet_model::{
     AddressRange, Block, Description, ExternalNetwork, ExternalNetworkId, Interface, Label,
 };
@@ -21,7 +21,7 @@ use crate::{
     app::App,
     listing::Ask,
     rest::{
-        Envelope, Failure, IfMatch, IfMatchHeader, Removed, Revised, given, removed,
+        Envelope, Failure, IfMatch, IfMatchHeader, Path, Removed, Revised, given, removed,
         schema::{
             AddressText, BlockText, DescriptionText, ExternalNetworkText, InterfaceText, LabelText,
         },
@@ -135,6 +135,11 @@ pub(crate) struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<BTreeMap<String, InterfaceText>>, nullable = false)]
     uplinks: Option<BTreeMap<Name, Interface>>,
+    /// Addresses of the pool that hosts have, or answer for without a record: they are not given out. At most 100 are named; only
+    /// for those who may change it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    held_by_hosts: Option<Vec<HeldAnswer>>,
     description: String,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -142,6 +147,16 @@ pub(crate) struct Answer {
     updated_at: Timestamp,
     /// The store's revision of its last change.
     revision: i64,
+}
+
+/// An address of a pool that is a host's.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HeldAddress)]
+pub(crate) struct HeldAnswer {
+    #[schema(value_type = AddressText)]
+    address: Ipv4Addr,
+    #[schema(value_type = String)]
+    host_id: Name,
 }
 
 /// External networks.
@@ -156,20 +171,26 @@ pub(crate) struct ListAnswer {
 
 impl Answer {
     /// A network as this caller is shown it.
-    fn to(ctx: &Context, network: Versioned<ExternalNetwork>) -> Result<Self, Error> {
-        let sees_uplinks = service::sees_uplinks(ctx)?;
-        Ok(Self::of(sees_uplinks, network))
+    fn to(app: &App, ctx: &Context, network: Versioned<ExternalNetwork>) -> Result<Self, Error> {
+        let sees_hosts = service::sees_hosts(app, ctx)?;
+        Ok(Self::of(app, sees_hosts, network))
     }
 
-    fn of(sees_uplinks: bool, network: Versioned<ExternalNetwork>) -> Self {
+    fn of(app: &App, sees_hosts: bool, network: Versioned<ExternalNetwork>) -> Self {
         let Versioned { value, revision } = network;
+        let held = || {
+            let held = service::held_by_hosts(app, &value).into_iter();
+            held.map(|(address, host_id)| HeldAnswer { address, host_id })
+                .collect()
+        };
         Self {
+            held_by_hosts: sees_hosts.then(held),
             id: value.id,
             name: value.name,
             cidr_block: value.cidr_block,
             gateway_ip: value.gateway_ip,
             pool: value.pool,
-            uplinks: sees_uplinks.then_some(value.uplinks),
+            uplinks: sees_hosts.then_some(value.uplinks),
             description: value.description,
             created_at: value.created_at,
             updated_at: value.updated_at,
@@ -228,7 +249,7 @@ pub(crate) async fn create(
     let network = service::create(&app, &ctx, body.parsed()?).await?;
     Ok(Revised::created(
         network.revision,
-        Answer::to(&ctx, network)?,
+        Answer::to(&app, &ctx, network)?,
     ))
 }
 
@@ -246,11 +267,11 @@ pub(crate) async fn list(
     let ask = Ask::new(query.limit, query.page_token.as_deref())?;
     let filter = ExternalNetworkFilter { name: query.name };
     let listing = service::list(&app, &ctx, &filter, &ask).await?;
-    let sees_uplinks = service::sees_uplinks(&ctx)?;
+    let sees_hosts = service::sees_hosts(&app, &ctx)?;
     let networks = listing.items.into_iter();
     Ok(Data(ListAnswer {
         external_networks: networks
-            .map(|network| Answer::of(sees_uplinks, network))
+            .map(|network| Answer::of(&app, sees_hosts, network))
             .collect(),
         next_page_token: listing.next_page_token,
     }))
@@ -268,7 +289,10 @@ pub(crate) async fn get(
     Path(id): Path<ExternalNetworkId>,
 ) -> Result<Revised<Answer>, RestError> {
     let network = service::get(&app, &ctx, id).await?;
-    Ok(Revised::ok(network.revision, Answer::to(&ctx, network)?))
+    Ok(Revised::ok(
+        network.revision,
+        Answer::to(&app, &ctx, network)?,
+    ))
 }
 
 /// Changes an external network: for operators.
@@ -286,7 +310,10 @@ pub(crate) async fn update(
     Json(body): Json<ChangeBody>,
 ) -> Result<Revised<Answer>, RestError> {
     let network = service::update(&app, &ctx, id, &body.parsed()?, expected).await?;
-    Ok(Revised::ok(network.revision, Answer::to(&ctx, network)?))
+    Ok(Revised::ok(
+        network.revision,
+        Answer::to(&app, &ctx, network)?,
+    ))
 }
 
 /// Deletes an external network that no floating IP is from: for operators.

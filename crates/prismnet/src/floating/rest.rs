@@ -6,7 +6,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use photon_auth::{Context, rest::Routes};
 use photon_core::{Error, Name};
-use photon_server::rest::{Data, Json, Path, Query, RestError, RestResult};
+use photon_server::rest::{Data, Json, Query, RestError, RestResult};
 use prismnet_model::{Description, ExternalNetworkId, FloatingIpId, PortId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -20,9 +20,11 @@ use crate::{
     listing::Ask,
     refusal,
     rest::{
-        Envelope, Failure, IfMatch, IfMatchHeader, OwnerQuery, Removed, Revised, given, removed,
+        Envelope, Failure, IfMatch, IfMatchHeader, OwnerQuery, Path, Removed, Revised, given,
+        removed,
         schema::{
-            AddressText, DescriptionText, ExternalNetworkText, FloatingIpText, IdText, PortText,
+            AddressText, DescriptionText, ExternalNetworkText, FloatingIpText, IdText,
+            MaybePortText, PortText,
         },
     },
     scope::{Home, Owner},
@@ -58,7 +60,7 @@ pub(crate) struct CreateBody {
     #[schema(value_type = Option<AddressText>)]
     address: Option<String>,
     /// The port that is to have it, of the same project.
-    #[schema(value_type = Option<PortText>)]
+    #[schema(value_type = Option<MaybePortText>)]
     port_id: Option<String>,
     /// What it is for.
     #[serde(default)]
@@ -71,9 +73,9 @@ pub(crate) struct CreateBody {
 #[schema(as = FloatingIpChange)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeBody {
-    /// The port that is to have it, of the same project; `null` for none.
+    /// The port that is to have it, of the same project; `null` or an empty text for none.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<PortText>)]
+    #[schema(value_type = Option<MaybePortText>)]
     port_id: Option<Option<String>>,
     /// What it is for.
     #[schema(value_type = Option<DescriptionText>)]
@@ -92,10 +94,8 @@ pub(crate) struct ListQuery {
     #[param(value_type = Option<IdText>)]
     project_id: Option<Name>,
     /// Only those of this external network.
-    #[param(value_type = Option<ExternalNetworkText>)]
     external_network_id: Option<String>,
     /// Only that of this port.
-    #[param(value_type = Option<PortText>)]
     port_id: Option<String>,
     /// Only that with this address.
     #[param(value_type = Option<AddressText>)]

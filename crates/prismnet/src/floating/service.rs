@@ -7,7 +7,7 @@ use photon_auth::Context;
 use photon_core::Error;
 use photon_store::{Stored, Transaction};
 use prismnet_model::{
-    ExternalNetwork, FloatingIp, FloatingIpId, Port, PortId, external,
+    ExternalNetwork, FloatingIp, FloatingIpId, GoneFloatingIp, Port, PortId, external,
     floating::{index, of_port},
 };
 
@@ -129,10 +129,18 @@ async fn try_create(
     let network = network_for(app, new).await?;
     check_address(&network.value, new.address)?;
     let port = port_for(app, &new.home, new.port).await?;
+    if let Some(address) = new.address
+        && app.hosts.has_outside(address)
+    {
+        return Err(refusal::outside_in_use(address).into());
+    }
     for _ in 0..TRIES {
         let reserved = match new.address {
             Some(_) => None,
-            None => Some(app.outside.next(&network.value).await?),
+            None => {
+                let held = app.hosts.outside(&network.value.pool);
+                Some(app.outside.next(&network.value, held.into_keys()).await?)
+            }
         };
         let address = reserved.as_ref().map(Reserved::address).or(new.address);
         let address = address.ok_or_else(|| Error::internal("no address was chosen"))?;
@@ -374,6 +382,8 @@ async fn try_delete(
     expect(&floating, expected)?;
     let mut transaction = app.store.transaction();
     transaction.delete(&app.records(), &floating)?;
+    let gone = GoneFloatingIp::of(&floating.value, clock::now());
+    transaction.create(&app.records(), &gone.key(), &gone)?;
     let (project, name) = (&floating.value.project, id.to_string());
     let freed = app
         .quota

@@ -6,7 +6,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use photon_auth::{Context, rest::Routes};
 use photon_core::Name;
-use photon_server::rest::{Data, Json, Path, Query, RestError, RestResult};
+use photon_server::rest::{Data, Json, Query, RestError, RestResult};
 use prismnet_model::{Description, GroupId, Label, SecurityGroup};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -16,7 +16,7 @@ use crate::{
     app::App,
     listing::Ask,
     rest::{
-        Envelope, Failure, IfMatch, IfMatchHeader, OwnerQuery, Removed, Revised, removed,
+        Envelope, Failure, IfMatch, IfMatchHeader, OwnerQuery, Path, Removed, Revised, removed,
         schema::{DescriptionText, GroupText, IdText, LabelText},
     },
     scope::{Home, Owner},

@@ -5,23 +5,28 @@
 //!                                               └──> public/host/<host>, which other hosts' agents follow
 //! ```
 //!
-//! Every process follows it; what it knows is lost and read again. Nothing is decided by it: a port's status is told, and is
-//! no state of the port.
+//! Every process follows it; what it knows is lost and read again. A port's status is told, and is no state of the port. What
+//! is decided by it: an address that something on a host has, of which the store knows nothing, is given to nobody else. That is
+//! care and no promise, as a host may say it a moment later.
 
 mod publish;
 mod seen;
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use parking_lot::RwLock;
 use photon_core::Name;
 use photon_store::{FeedEvent, Store};
-use prismnet_model::Port;
+use prismnet_model::{AddressRange, Port, PortId, VpcId};
 use tokio_util::sync::CancellationToken;
 
 use self::{publish::Publisher, seen::Seen};
-use crate::{config::Config, versioned::Versioned};
+use crate::{config::Config, external::ranges::has, versioned::Versioned};
 
 /// Where agents report.
 const PREFIX: &str = "/photon/prismnet/host/";
@@ -55,15 +60,48 @@ impl Hosts {
         self.0.read().find_address(is_such)
     }
 
+    /// The port that has an address of a VPC on some host, and that the store does not know: after a restore, its record is
+    /// lost and it runs on.
+    pub(crate) fn holder(&self, vpc: VpcId, address: Ipv4Addr) -> Option<PortId> {
+        self.0.read().holder(vpc, address)
+    }
+
+    /// The addresses of a VPC that such ports have.
+    pub(crate) fn held(&self, vpc: VpcId) -> BTreeSet<Ipv4Addr> {
+        self.0.read().held(vpc)
+    }
+
+    /// The addresses of a pool that are a host's own, or answered for by one without a record; each with its host. A host may
+    /// have come after the pool.
+    pub(crate) fn outside(&self, pool: &[AddressRange]) -> BTreeMap<Ipv4Addr, Name> {
+        self.0.read().outside(|address| has(pool, address))
+    }
+
+    /// Whether every host has carried out the orders up to a revision, and this one is among them if it is named.
+    pub(crate) fn have_done(&self, revision: i64, named: Option<&Name>) -> bool {
+        self.0.read().have_done(revision, named)
+    }
+
+    /// Whether an address outside is a host's own, or answered for by one without a record.
+    pub(crate) fn has_outside(&self, address: Ipv4Addr) -> bool {
+        !self.0.read().outside(|one| one == address).is_empty()
+    }
+
     /// Follows what agents report, until it is stopped.
     pub(crate) async fn follow(self, store: Store, config: Arc<Config>, stop: CancellationToken) {
         let mut publisher = Publisher::new(store.clone(), &config);
         let mut feed = store.feed(PREFIX);
+        // What was said last of what goes wrong: it may go on for long.
+        let mut said = None;
         loop {
             let events = match stop.run_until_cancelled(feed.next_batch()).await {
                 Some(Ok(events)) => events,
                 Some(Err(error)) => {
-                    tracing::warn!(%error, "what hosts report cannot be followed");
+                    let text = error.to_string();
+                    if said.as_ref() != Some(&text) {
+                        tracing::warn!(%error, "what hosts report cannot be followed");
+                        said = Some(text);
+                    }
                     let pause = tokio::time::sleep(std::time::Duration::from_secs(5));
                     if stop.run_until_cancelled(pause).await.is_none() {
                         return;
@@ -72,6 +110,7 @@ impl Hosts {
                 }
                 None => return,
             };
+            said = None;
             let agents = self.take(&store, events);
             for (host, agent) in agents {
                 let publishing = publisher.publish(&host, &agent);

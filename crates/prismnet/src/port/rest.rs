@@ -6,7 +6,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use photon_auth::{Context, rest::Routes};
 use photon_core::{Error, Name};
-use photon_server::rest::{Data, Json, Path, Query, RestError, RestResult};
+use photon_server::rest::{Data, Json, Query, RestError, RestResult};
 use prismnet_model::{Description, GroupId, Mac, Port, PortId, PortKind, SubnetId, VpcId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -18,10 +18,10 @@ use crate::{
     listing::Ask,
     refusal,
     rest::{
-        Envelope, Failure, IfMatch, IfMatchHeader, OwnerQuery, Removed, Revised, removed,
+        Envelope, Failure, IfMatch, IfMatchHeader, OwnerQuery, Path, Removed, Revised, removed,
         schema::{
-            AddressText, DescriptionText, GroupText, IdText, LabelText, MacText, PortKindText,
-            PortText, SubnetText, VpcText,
+            AddressText, DescriptionText, GroupText, IdText, MacText, MaybeIdText, MaybeLabelText,
+            PortKindText, PortText, SubnetText, VpcText,
         },
     },
     scope::Owner,
@@ -48,7 +48,7 @@ pub(crate) struct CreateBody {
     subnet_id: String,
     /// Its name, for people.
     #[serde(default)]
-    #[schema(value_type = LabelText, required = false)]
+    #[schema(value_type = MaybeLabelText, required = false)]
     name: String,
     /// What is connected. Without it a guest.
     #[schema(value_type = Option<PortKindText>)]
@@ -63,11 +63,11 @@ pub(crate) struct CreateBody {
     #[schema(value_type = Option<Vec<GroupText>>, max_items = 16)]
     security_group_ids: Option<Vec<String>>,
     /// The host it is to be on: for services of the suite and operators.
-    #[schema(value_type = Option<IdText>)]
+    #[schema(value_type = Option<MaybeIdText>)]
     host_id: Option<String>,
     /// Whose it is: `vm-…`.
     #[serde(default)]
-    #[schema(value_type = LabelText, required = false)]
+    #[schema(value_type = MaybeLabelText, required = false)]
     device_id: String,
     /// What it is for.
     #[serde(default)]
@@ -87,7 +87,7 @@ pub(crate) struct CreateBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeBody {
     /// Its name.
-    #[schema(value_type = Option<LabelText>)]
+    #[schema(value_type = Option<MaybeLabelText>)]
     name: Option<String>,
     /// What it is for.
     #[schema(value_type = Option<DescriptionText>)]
@@ -96,10 +96,10 @@ pub(crate) struct ChangeBody {
     #[schema(value_type = Option<Vec<GroupText>>, max_items = 16)]
     security_group_ids: Option<Vec<String>>,
     /// The host it is to be on: for services of the suite and operators.
-    #[schema(value_type = Option<IdText>)]
+    #[schema(value_type = Option<MaybeIdText>)]
     host_id: Option<String>,
     /// Whose it is.
-    #[schema(value_type = Option<LabelText>)]
+    #[schema(value_type = Option<MaybeLabelText>)]
     device_id: Option<String>,
 }
 
@@ -115,13 +115,10 @@ pub(crate) struct ListQuery {
     #[param(value_type = Option<IdText>)]
     project_id: Option<Name>,
     /// Only those of this VPC.
-    #[param(value_type = Option<VpcText>)]
     vpc_id: Option<String>,
     /// Only those of this subnet.
-    #[param(value_type = Option<SubnetText>)]
     subnet_id: Option<String>,
     /// Only those in this group.
-    #[param(value_type = Option<GroupText>)]
     security_group_id: Option<String>,
     /// Only those on this host.
     host_id: Option<String>,

@@ -147,10 +147,18 @@ async fn try_create(
         Some(ids) => groups_of(app, &subnets::home(&subnet), ids).await?,
         None => vec![default_group(app, ctx, &subnets::home(&subnet)).await?],
     };
+    if let Some(address) = new.ip_address
+        && let Some(holder) = app.hosts.holder(subnet.value.vpc, address)
+    {
+        return Err(refusal::address_held(address, holder).into());
+    }
     for _ in 0..TRIES {
         let reserved = match new.ip_address {
             Some(_) => None,
-            None => Some(app.pools.next(&subnet.value).await?),
+            None => {
+                let held = app.hosts.held(subnet.value.vpc);
+                Some(app.pools.next(&subnet.value, held).await?)
+            }
         };
         let address = reserved.as_ref().map(Reserved::address).or(new.ip_address);
         let address = address.ok_or_else(|| Error::internal("no address was chosen"))?;

@@ -6,12 +6,14 @@
 //! | module | what |
 //! |---|---|
 //! | `given` | members that are there, be it with nothing |
+//! | `path` | ids, and what is none |
 //! | `owner` | whose thing a path must mean |
 //! | `schema` | ids, blocks, addresses and texts, for the document |
 
 mod given;
 mod openapi;
 mod owner;
+mod path;
 pub(crate) mod schema;
 
 use std::sync::Arc;
@@ -25,10 +27,7 @@ pub(crate) use photon_service::{
     rest::{IfMatch, IfMatchHeader, Removed, Revised, removed},
 };
 
-pub(crate) use self::{
-    given::given,
-    owner::OwnerQuery,
-};
+pub(crate) use self::{given::given, owner::OwnerQuery, path::Path};
 use crate::app::App;
 pub use openapi::openapi;
 

@@ -14,6 +14,18 @@ pub(crate) struct IdText(String);
 #[expect(dead_code, reason = "only described, never built")]
 pub(crate) struct LabelText(String);
 
+/// What people call it, or nothing: up to 200 bytes, no control characters, not only spaces.
+#[derive(ToSchema)]
+#[schema(value_type = String, max_length = 200, example = "production-vpc")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct MaybeLabelText(String);
+
+/// An id that the caller may choose, or nothing.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^([a-z0-9][a-z0-9._-]{0,62})?$", example = "host-1")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct MaybeIdText(String);
+
 /// What it is for: up to 1024 bytes without control characters.
 #[derive(ToSchema)]
 #[schema(value_type = String, max_length = 1024, example = "Production environment VPC")]
@@ -67,6 +79,16 @@ pub(crate) struct SubnetText(String);
 )]
 #[expect(dead_code, reason = "only described, never built")]
 pub(crate) struct PortText(String);
+
+/// The id of a port, or nothing.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = "^(port-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$",
+    example = "port-019ac8e5-3c00-7001-8c00-000000000003"
+)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct MaybePortText(String);
 
 /// The id of a security group.
 #[derive(ToSchema)]

@@ -6,7 +6,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use photon_auth::{Context, rest::Routes};
 use photon_core::Name;
-use photon_server::rest::{Data, Json, Path, Query, RestError, RestResult};
+use photon_server::rest::{Data, Json, Query, RestError, RestResult};
 use prismnet_model::{Block, Description, Route, RouteId, VpcId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -17,7 +17,7 @@ use crate::{
     listing::Ask,
     refusal,
     rest::{
-        Envelope, Failure, Removed, Revised, removed,
+        Envelope, Failure, Path, Removed, Revised, removed,
         schema::{AddressText, BlockText, DescriptionText, IdText, RouteText, VpcText},
     },
     scope::Owner,
@@ -65,7 +65,6 @@ pub(crate) struct ListQuery {
     #[param(value_type = Option<IdText>)]
     project_id: Option<Name>,
     /// Only those of this VPC.
-    #[param(value_type = Option<VpcText>)]
     vpc_id: Option<String>,
     /// The most rows of a page. Without it everything, up to 10,000.
     #[param(minimum = 1, maximum = 10000)]

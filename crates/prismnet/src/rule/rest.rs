@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use jiff::Timestamp;
 use photon_auth::{Context, rest::Routes};
-use photon_server::rest::{Data, Json, Path, Query, RestError, RestResult};
+use photon_server::rest::{Data, Json, Query, RestError, RestResult};
 use prismnet_model::{Block, Description, GroupId, Protocol, Remote, Rule, RuleId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -15,7 +15,7 @@ use crate::{
     app::App,
     listing::Ask,
     rest::{
-        Envelope, Failure, Removed, Revised, removed,
+        Envelope, Failure, Path, Removed, Revised, removed,
         schema::{BlockText, DescriptionText, DirectionText, GroupText, ProtocolText, RuleText},
     },
     versioned::Versioned,

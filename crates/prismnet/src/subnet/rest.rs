@@ -6,7 +6,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use photon_auth::{Context, rest::Routes};
 use photon_core::Name;
-use photon_server::rest::{Data, Json, Path, Query, RestError, RestResult};
+use photon_server::rest::{Data, Json, Query, RestError, RestResult};
 use prismnet_model::{Description, Label, Subnet, SubnetId, TenantBlock, VpcId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -17,7 +17,7 @@ use crate::{
     listing::Ask,
     refusal,
     rest::{
-        Envelope, Failure, IfMatch, IfMatchHeader, Removed, Revised, removed,
+        Envelope, Failure, IfMatch, IfMatchHeader, Path, Removed, Revised, removed,
         schema::{AddressText, BlockText, DescriptionText, IdText, LabelText, SubnetText, VpcText},
     },
     scope::Owner,
@@ -89,7 +89,6 @@ pub(crate) struct ListQuery {
     #[param(value_type = Option<IdText>)]
     project_id: Option<Name>,
     /// Only those of this VPC.
-    #[param(value_type = Option<VpcText>)]
     vpc_id: Option<String>,
     /// Only those of this name.
     name: Option<String>,
@@ -112,7 +111,6 @@ pub(crate) struct MeantQuery {
     #[param(value_type = Option<IdText>)]
     project_id: Option<Name>,
     /// This VPC's; another's is not found.
-    #[param(value_type = Option<VpcText>)]
     vpc_id: Option<String>,
 }
 

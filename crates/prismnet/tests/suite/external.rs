@@ -255,6 +255,9 @@ async fn a_hosts_own_address_is_not_given_out() {
             mode: "bridge-ct".to_owned(),
             problems: Vec::new(),
             orphans: Vec::new(),
+            adopted: Vec::new(),
+            floating_orphans: Vec::new(),
+            orders_done: None,
         };
         let mut form: Value = serde_json::to_value(agent).unwrap();
         form["v"] = json!(1);

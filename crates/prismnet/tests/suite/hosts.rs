@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use crate::house::{Caller, House, PATIENCE, config, keys_below, over, store_at};
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
 /// Writes a record over whatever stands there, as an agent does below its own prefix.
-async fn report<T: Record>(store: &Store, key: &str, value: &T) {
+pub(crate) async fn report<T: Record>(store: &Store, key: &str, value: &T) {
     let mut form = serde_json::to_value(value).unwrap();
     form["v"] = json!(1);
     let mut transaction = store.transaction();
@@ -126,6 +126,9 @@ async fn a_host_is_told_to_the_others_where_the_hosts_live() {
         mode: "bridge-ct".to_owned(),
         problems: Vec::new(),
         orphans: Vec::new(),
+        adopted: Vec::new(),
+        floating_orphans: Vec::new(),
+        orders_done: None,
     };
     let told = async |host: &str| {
         let hosts = store.collection::<Host>();

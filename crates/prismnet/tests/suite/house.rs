@@ -1,12 +1,13 @@
 //! A PrismNET over a store, both in this process, and a client that speaks REST to it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::Deref, time::Duration};
 
 use photon_store::{Entry, Scan, Store};
-use photon_testkit::{InProcessChainfire, in_process_chainfire, poll::eventually};
+use photon_testkit::{InProcessChainfire, in_process_chainfire, poll::eventually, rest};
 use prismnet::{Config, Running, Sockets};
-use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
+
+pub(crate) use photon_testkit::rest::Answer;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -132,63 +133,13 @@ impl House {
 
 /// Somebody who asks.
 #[derive(Clone)]
-pub(crate) struct Caller {
-    pub(crate) http: reqwest::Client,
-    pub(crate) base: String,
-    token: Option<String>,
-}
+pub(crate) struct Caller(rest::Caller);
 
-/// What was answered.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) replayed: bool,
-    pub(crate) etag: Option<String>,
-    pub(crate) body: Value,
-}
+impl Deref for Caller {
+    type Target = rest::Caller;
 
-impl Answer {
-    /// The content of a good answer; its envelope is checked on the way.
-    #[track_caller]
-    pub(crate) fn data(&self) -> &Value {
-        assert!((200..300).contains(&self.status), "{self:?}");
-        self.check_meta();
-        &self.body["data"]
-    }
-
-    /// Status, code and, of errors that name one, the field.
-    #[track_caller]
-    pub(crate) fn error(&self) -> (u16, &str, &str) {
-        self.check_meta();
-        let error = &self.body["error"];
-        let code = error["code"].as_str();
-        let code = code.unwrap_or_else(|| panic!("no error: {self:?}"));
-        let field = error["details"]["field"].as_str().unwrap_or_default();
-        (self.status, code, field)
-    }
-
-    pub(crate) fn details(&self) -> &Value {
-        &self.body["error"]["details"]
-    }
-
-    #[track_caller]
-    pub(crate) fn id(&self) -> String {
-        self.text("id")
-    }
-
-    #[track_caller]
-    pub(crate) fn text(&self, name: &str) -> String {
-        let text = self.data()[name].as_str();
-        text.unwrap_or_else(|| panic!("no {name}: {self:?}"))
-            .to_owned()
-    }
-
-    fn check_meta(&self) {
-        let meta = &self.body["meta"];
-        let id = meta["request_id"].as_str().map(str::len);
-        assert_eq!(id, Some(36), "{self:?}");
-        let time = meta["timestamp"].as_str().unwrap();
-        assert!(time.len() == 20 && time.ends_with('Z'), "{time}");
+    fn deref(&self) -> &rest::Caller {
+        &self.0
     }
 }
 
@@ -199,81 +150,11 @@ impl Caller {
     }
 
     pub(crate) fn at(base: &str) -> Self {
-        Self {
-            http: reqwest::Client::builder()
-                .no_proxy()
-                .timeout(PATIENCE)
-                .build()
-                .unwrap(),
-            base: base.to_owned(),
-            token: None,
-        }
+        Self(rest::Caller::at(base))
     }
 
     pub(crate) fn with(&self, token: &str) -> Self {
-        Self {
-            token: Some(token.to_owned()),
-            ..self.clone()
-        }
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.call(Method::GET, path, None, None).await.unwrap()
-    }
-
-    pub(crate) async fn delete(&self, path: &str) -> Answer {
-        self.call(Method::DELETE, path, None, None).await.unwrap()
-    }
-
-    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
-        self.call(Method::POST, path, Some(body), None)
-            .await
-            .unwrap()
-    }
-
-    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
-        self.call(Method::PATCH, path, Some(body), None)
-            .await
-            .unwrap()
-    }
-
-    pub(crate) async fn keyed(&self, key: &str, path: &str, body: Value) -> Answer {
-        self.call(
-            Method::POST,
-            path,
-            Some(body),
-            Some(("Idempotency-Key", key)),
-        )
-        .await
-        .unwrap()
-    }
-
-    /// A change of what is at a revision.
-    pub(crate) async fn patch_if(&self, etag: &str, path: &str, body: Value) -> Answer {
-        self.call(Method::PATCH, path, Some(body), Some(("If-Match", etag)))
-            .await
-            .unwrap()
-    }
-
-    /// An error is one of the connection.
-    pub(crate) async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Value>,
-        header: Option<(&str, &str)>,
-    ) -> Result<Answer, reqwest::Error> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        if let Some((name, value)) = header {
-            request = request.header(name, value);
-        }
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        answer(request).await
+        Self(self.0.with(token))
     }
 
     /// A VPC of acme's project shop.
@@ -317,43 +198,4 @@ impl Caller {
         let body = json!({ "name": name, "org_id": "acme", "project_id": "shop" });
         self.post("/api/v1/security-groups", body).await.id()
     }
-
-    /// One member of each row of a list, page by page.
-    pub(crate) async fn all(&self, path: &str, rows: &str, member: &str) -> Vec<String> {
-        let mut all = Vec::new();
-        let mut token = String::new();
-        let glue = if path.contains('?') { '&' } else { '?' };
-        loop {
-            let page = self.get(&format!("{path}{glue}limit=100{token}")).await;
-            let found = page.data()[rows].as_array().unwrap();
-            all.extend(
-                found
-                    .iter()
-                    .map(|row| row[member].as_str().unwrap().to_owned()),
-            );
-            match page.data()["next_page_token"].as_str() {
-                Some(next) => token = format!("&page_token={next}"),
-                None => return all,
-            }
-        }
-    }
-}
-
-async fn answer(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
-    let answer = request.send().await?;
-    let status = answer.status().as_u16();
-    let header = |name: &str| {
-        let value = answer.headers().get(name);
-        value.map(|value| value.to_str().unwrap().to_owned())
-    };
-    let (replayed, etag) = (header("idempotency-replayed"), header("etag"));
-    let text = answer.text().await?;
-    let body = serde_json::from_str(&text);
-    let body = body.unwrap_or_else(|error| panic!("{status} {text:?}: {error}"));
-    Ok(Answer {
-        status,
-        replayed: replayed.as_deref() == Some("true"),
-        etag,
-        body,
-    })
 }

@@ -16,6 +16,8 @@ mod openapi;
 mod ports;
 mod process;
 mod quotas;
+mod restored;
 mod routes;
+mod schemathesis;
 mod sweep;
 mod tenancy;

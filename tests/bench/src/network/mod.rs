@@ -65,7 +65,7 @@ pub(crate) struct Options {
     /// api: connections that gRPC's requests share, and the bare transactions.
     #[arg(long, default_value_t = 4)]
     connections: usize,
-    /// api: projects that ports are spread over. The changes of one are written one after the other, for its audit trail.
+    /// api: projects that ports are spread over. What waits for the audit trail of one is written together.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16])]
     projects: Vec<usize>,
     /// list: ports that there are.

@@ -1,43 +1,46 @@
-//! PrismNET, as its commands use it.
+//! The things of a service that are known by their ids, and by their names where only one has it: made, looked at, changed,
+//! deleted. Kinds differ by tables.
 
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{cli::Whose, kind::Kind};
+use super::{
+    Body, Session,
+    cli::{If, Named, Once, Page, Whose},
+    client::{Call, Service},
+    kind::Kind,
+    list, project,
+};
 use crate::{
     failure::Failure,
     output::{self, Format},
-    rest::{
-        Body, Session,
-        cli::{If, Once, Page},
-        client::{Call, Service},
-        list, project,
-    },
 };
 
 /// How many of those that a name could mean are told.
 const TOLD: usize = 5;
 
-/// PrismNET, and how its answers are printed.
-pub(crate) struct Network<'a> {
+/// A service with things, and how its answers are printed.
+pub(crate) struct Things<'a> {
     session: &'a Session,
-    service: Service,
+    pub(crate) service: Service,
     pub(crate) format: Format,
+    /// A thing with what is nested in it as people write it.
+    for_people: fn(Value) -> Value,
 }
 
-/// A thing that a person named, and a way to make sure it is the one that is meant.
-pub(crate) struct Named<'a> {
-    pub(crate) text: &'a str,
-    pub(crate) whose: &'a Whose,
-}
-
-impl<'a> Network<'a> {
-    pub(crate) fn open(session: &'a Session, format: Format) -> Result<Self, Failure> {
-        Ok(Self {
+impl<'a> Things<'a> {
+    pub(crate) fn new(
+        session: &'a Session,
+        service: Service,
+        format: Format,
+        for_people: fn(Value) -> Value,
+    ) -> Self {
+        Self {
             session,
-            service: session.network()?,
+            service,
             format,
-        })
+            for_people,
+        }
     }
 
     /// Adds the org and the project in which something is to be made: those that are given, or the login's.
@@ -59,22 +62,21 @@ impl<'a> Network<'a> {
     }
 
     /// Makes something, once: also when it has to be asked for again.
-    pub(crate) async fn create(&self, kind: &Kind, body: Body, once: Once) -> Result<(), Failure> {
+    pub(crate) async fn make(&self, kind: &Kind, body: Body, once: Once) -> Result<Value, Failure> {
         let path = ["api", "v1", kind.path];
-        self.show(Call::post(&path, body.into()).once(once.key()))
-            .await
+        let call = Call::post(&path, body.into()).once(once.key());
+        self.service.call(call).await
+    }
+
+    /// [`Things::make`], and prints it.
+    pub(crate) async fn create(&self, kind: &Kind, body: Body, once: Once) -> Result<(), Failure> {
+        self.print(self.make(kind, body, once).await?)
     }
 
     pub(crate) async fn get(&self, kind: &Kind, named: Named<'_>) -> Result<(), Failure> {
         let id = self.id_of(kind, &named).await?;
         let path = ["api", "v1", kind.path, &id];
-        let mut call = Call::get(&path);
-        if kind.is_owned {
-            call = call
-                .query("org_id", named.whose.org.clone())
-                .query("project_id", named.whose.project.clone());
-        }
-        self.show(call).await
+        self.show(of(kind, named.whose, Call::get(&path))).await
     }
 
     pub(crate) async fn update(
@@ -105,13 +107,8 @@ impl<'a> Network<'a> {
     ) -> Result<(), Failure> {
         let id = self.id_of(kind, &named).await?;
         let path = ["api", "v1", kind.path, &id];
-        let mut call = Call::new(Method::DELETE, &path).if_revision(only.if_revision);
-        if kind.is_owned {
-            call = call
-                .query("org_id", named.whose.org.clone())
-                .query("project_id", named.whose.project.clone());
-        }
-        self.deleted(&id, call).await
+        let call = Call::new(Method::DELETE, &path).if_revision(only.if_revision);
+        self.deleted(&id, of(kind, named.whose, call)).await
     }
 
     /// Does a call and says that something is gone.
@@ -125,10 +122,14 @@ impl<'a> Network<'a> {
 
     /// Does a call and prints the thing that it answers with.
     pub(crate) async fn show(&self, call: Call<'_>) -> Result<(), Failure> {
-        let answer = self.service.call(call).await?;
+        self.print(self.service.call(call).await?)
+    }
+
+    /// Prints a thing.
+    pub(crate) fn print(&self, thing: Value) -> Result<(), Failure> {
         match self.format {
-            Format::Human => output::fields(&for_people(answer)),
-            Format::Data(notation) => output::data(notation, &answer),
+            Format::Human => output::fields(&(self.for_people)(thing)),
+            Format::Data(notation) => output::data(notation, &thing),
         }
     }
 
@@ -144,7 +145,7 @@ impl<'a> Network<'a> {
             .await
     }
 
-    /// [`Network::list`] of something that is no kind of its own.
+    /// [`Things::list`] of something that is no kind of its own.
     pub(crate) async fn rows(
         &self,
         path: &[&str],
@@ -155,7 +156,7 @@ impl<'a> Network<'a> {
     ) -> Result<(), Failure> {
         let found = list::rows(&self.service, path, field, filters, page).await?;
         if let Some(found) = list::for_people(self.format, field, found)? {
-            let rows: Vec<Value> = found.rows.into_iter().map(for_people).collect();
+            let rows: Vec<Value> = found.rows.into_iter().map(self.for_people).collect();
             output::records(columns, &rows)?;
             list::tell_of_more(found.next.as_deref());
         }
@@ -227,55 +228,11 @@ impl<'a> Network<'a> {
     }
 }
 
-/// A thing with what is nested in it as people write it.
-fn for_people(mut thing: Value) -> Value {
-    if let Some(ranges) = thing.get_mut("pool").filter(|pool| pool.is_array()) {
-        let range = |range: &Value| {
-            format!(
-                "{}-{}",
-                output::cell(&range["first"]),
-                output::cell(&range["last"])
-            )
-        };
-        let ranges_shown: Vec<String> =
-            ranges.as_array().into_iter().flatten().map(range).collect();
-        *ranges = ranges_shown.join(", ").into();
+/// A call about a thing of a kind, which must be of these.
+pub(crate) fn of<'a>(kind: &Kind, whose: &Whose, call: Call<'a>) -> Call<'a> {
+    if !kind.is_owned {
+        return call;
     }
-    if let Some(uplinks) = thing
-        .get_mut("uplinks")
-        .filter(|uplinks| uplinks.is_object())
-    {
-        let uplink =
-            |(host, interface): (&String, &Value)| format!("{host}={}", output::cell(interface));
-        let shown: Vec<String> = uplinks
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(uplink)
-            .collect();
-        *uplinks = shown.join(", ").into();
-    }
-    thing
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_is_nested_is_shown_as_people_write_it() {
-        let shown = for_people(json!({
-            "id": "extnet-1",
-            "pool": [{"first": "192.0.2.10", "last": "192.0.2.20"}, {"first": "192.0.2.30", "last": "192.0.2.30"}],
-            "uplinks": {"a": "eth1", "b": "br-lan"},
-        }));
-        assert_eq!(
-            shown["pool"],
-            "192.0.2.10-192.0.2.20, 192.0.2.30-192.0.2.30"
-        );
-        assert_eq!(shown["uplinks"], "a=eth1, b=br-lan");
-        assert_eq!(for_people(json!({"name": "x"})), json!({"name": "x"}));
-    }
+    let [org, project] = whose.filters();
+    call.query(org.0, org.1).query(project.0, project.1)
 }

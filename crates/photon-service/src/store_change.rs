@@ -1,0 +1,109 @@
+//! Going on after the store was restored or replaced under a running process, on an operator's word.
+//!
+//! ```text
+//!   serving ──the store has changed──> refusing everything ──accepted, and nobody is under way──> forgets ──> serving
+//! ```
+//!
+//! The store's client refuses by itself (`photon_store`: is this still the store we knew?). What is left to do is to wait
+//! for the word (`<service> accept-store`), and to forget what was known of the store before: revisions of one look right
+//! in the other.
+
+use std::time::Duration;
+
+use photon_auth::Auth;
+use photon_server::Readiness;
+use photon_store::{Changed, Options, Seen, Store};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::readiness;
+
+/// Between two looks at whether the store has changed, and whether it is accepted.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Longer than any request: so long after the change was noticed nobody is under way who read something before.
+const UNDER_WAY: Duration = Duration::from_secs(15);
+
+/// [`readiness`], with what an operator has to do when the store is not the one it was.
+#[must_use]
+pub fn readiness_over(service: &str, store: &Store, auth: &Auth) -> Readiness {
+    match store.change() {
+        Some(change) => Readiness::NotReady(format!(
+            "the store was restored or replaced ({change}): everything is refused until `{service} accept-store`"
+        )),
+        None => readiness(auth),
+    }
+}
+
+/// Says for all processes of a service that the store is accepted as it is now.
+///
+/// # Errors
+/// A store that does not answer, or does not take it.
+pub async fn accept_store(options: Options, service: &str) -> anyhow::Result<Seen> {
+    // One that remembers nothing: what it finds is what is accepted.
+    let store = Store::connect(Options {
+        seen: None,
+        ..options
+    });
+    let store = Box::pin(store).await?;
+    Ok(store.accept_for(service).await?)
+}
+
+/// Waits, whenever the store has changed, until it is accepted; has everything forgotten that was known of the one before, and
+/// goes on. Until it is stopped.
+pub async fn follow_acceptance<F, Forgetting>(
+    store: Store,
+    service: &'static str,
+    forget: F,
+    stop: CancellationToken,
+) where
+    F: Fn() -> Forgetting + Send,
+    Forgetting: Future<Output = ()> + Send,
+{
+    let work = async {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let Some(change) = store.change() else {
+                continue;
+            };
+            tracing::error!(
+                %change,
+                "the store was restored or replaced: everything is refused until `{service} accept-store`"
+            );
+            let now = accepted(&store, service).await;
+            forget().await;
+            store.accept_as(now);
+            tracing::warn!("the store was accepted as it is now");
+        }
+    };
+    stop.run_until_cancelled(work).await;
+}
+
+/// Waits for the word, and until nobody is under way.
+async fn accepted(store: &Store, service: &str) -> Seen {
+    let quiet = Instant::now() + UNDER_WAY;
+    let changed = loop {
+        match store.look_at_change(service).await {
+            Ok(changed) => break changed,
+            Err(error) => tracing::debug!(%error, "the changed store does not answer"),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    };
+    loop {
+        if let Some(now) = word(store, service, &changed).await
+            && Instant::now() >= quiet
+        {
+            return now;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn word(store: &Store, service: &str, changed: &Changed) -> Option<Seen> {
+    match store.is_accepted(service, changed).await {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            tracing::debug!(%error, "the changed store does not say whether it is accepted");
+            None
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The grammar of the commands that speak to PlasmaVMC.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::rest::cli::{If, Once, Page, Whose};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// VMs: virtual machines of a project.
+    #[command(subcommand)]
+    Vm(Box<Vm>),
+    /// Images: what VMs boot.
+    #[command(subcommand)]
+    Image(Image),
+    /// Operations: work that takes longer than a request, as the making of a VM.
+    #[command(subcommand)]
+    Operation(Operation),
+}
+
+/// How long somebody waits who does not say it.
+const WITHIN: u64 = 300;
+
+// To wait for the end.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Wait {
+    /// Wait until it is done, and fail if it is not.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Seconds to wait at most.
+    #[arg(long, requires = "wait", value_name = "SECONDS", default_value_t = WITHIN, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    within: u64,
+}
+
+impl Wait {
+    /// How long, if it is wanted.
+    pub(crate) fn patience(self) -> Option<Duration> {
+        self.wait.then(|| Duration::from_secs(self.within))
+    }
+}
+
+// How long to wait where that is what is done.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Within {
+    /// Seconds to wait at most.
+    #[arg(long, value_name = "SECONDS", default_value_t = WITHIN, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    within: u64,
+}
+
+impl Within {
+    pub(crate) fn patience(self) -> Duration {
+        Duration::from_secs(self.within)
+    }
+}
+
+/// What runs a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Hypervisor {
+    /// The host's own CPUs.
+    Kvm,
+    /// Emulation: slow, and everywhere.
+    Qemu,
+}
+
+impl Hypervisor {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Qemu => "qemu",
+        }
+    }
+}
+
+/// How a VM is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub(crate) enum State {
+    Creating,
+    Stopped,
+    Starting,
+    Running,
+    Stopping,
+    Error,
+    Deleting,
+    Unknown,
+}
+
+impl State {
+    /// Its word, which is PlasmaVMC's.
+    pub(crate) fn word(self) -> Option<String> {
+        let value = self.to_possible_value()?;
+        Some(value.get_name().to_owned())
+    }
+}
+
+/// What is waited for: how a VM stays once it is so, not what it only passes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub(crate) enum Goal {
+    /// It runs.
+    Running,
+    /// It does not run.
+    Stopped,
+    /// It is not as it is wanted, and cannot be.
+    Error,
+    /// Its host is silent.
+    Unknown,
+    /// It is there no more.
+    #[value(name = "gone")]
+    Gone,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Vm {
+    /// Make a VM.
+    Create {
+        /// What it is called.
+        name: String,
+        /// CPUs.
+        #[arg(
+            long,
+            visible_alias = "vcpus",
+            value_name = "NUMBER",
+            default_value_t = 1
+        )]
+        cpus: u64,
+        /// Memory: in MiB, or with a unit, as 512M or 4G.
+        #[arg(long, value_name = "MIB", value_parser = memory)]
+        memory: u64,
+        /// The size of its root disk, in GiB; without it, it has none.
+        #[arg(long, value_name = "GIB")]
+        disk: Option<u64>,
+        /// What it boots: an image's name, or sha256:…; without it, PlasmaVMC's default.
+        #[arg(long, value_name = "IMAGE")]
+        image: Option<String>,
+        /// What is to run it; without it, the best that its host has.
+        #[arg(long, value_enum)]
+        hypervisor: Option<Hypervisor>,
+        /// Start it once it is made.
+        #[arg(long)]
+        start: bool,
+        /// Something to sort it by, as tier=web; may be repeated.
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+        labels: Vec<Label>,
+        /// Refuse to delete it.
+        #[arg(long)]
+        deletion_protection: bool,
+        #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        once: Once,
+    },
+    /// Show a VM.
+    #[command(visible_alias = "show")]
+    Get {
+        /// Its id, or its name.
+        vm: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// List the VMs that we may see.
+    List {
+        /// Of this name only.
+        #[arg(long)]
+        name: Option<String>,
+        /// In this state only.
+        #[arg(long, value_enum, ignore_case = true)]
+        state: Option<State>,
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Start a VM. One that is to run already stays as it is.
+    Start {
+        /// Its id, or its name.
+        vm: String,
+        #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Stop a VM: its guest is asked to shut down, and powered off if it does not.
+    Stop {
+        /// Its id, or its name.
+        vm: String,
+        /// Power it off at once.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Stop a VM that is to run, and start it again.
+    Reboot {
+        /// Its id, or its name.
+        vm: String,
+        /// Power it off at once.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Change what a VM is called and sorted by, and whether it may be deleted.
+    Update {
+        /// Its id, or its name.
+        vm: String,
+        /// Its new name.
+        #[arg(long)]
+        name: Option<String>,
+        /// The whole new list of its labels, as tier=web; may be repeated.
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+        labels: Vec<Label>,
+        /// It has no labels any more.
+        #[arg(long, conflicts_with = "labels")]
+        no_labels: bool,
+        /// Refuse to delete it.
+        #[arg(long)]
+        deletion_protection: bool,
+        /// Let it be deleted.
+        #[arg(long, conflicts_with = "deletion_protection")]
+        no_deletion_protection: bool,
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        only: If,
+    },
+    /// Delete a VM with its disks, whether it runs or not.
+    Delete {
+        /// Its id, or its name.
+        vm: String,
+        #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        only: If,
+    },
+    /// Wait until a VM is as it should be. Exit code 4: it took too long; 6: it will not be so.
+    Wait {
+        /// Its id, or its name.
+        vm: String,
+        /// How it should be; without it, as somebody asked for last: running, stopped or gone.
+        #[arg(long = "for", value_enum, ignore_case = true, value_name = "STATE")]
+        goal: Option<Goal>,
+        #[command(flatten)]
+        within: Within,
+        #[command(flatten)]
+        whose: Whose,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Image {
+    /// List the images that hosts hold.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Operation {
+    /// Show an operation. With --follow, exit code 4: it took too long; 6: it failed, or was cancelled.
+    #[command(visible_alias = "show")]
+    Get {
+        /// Its id: the operation_id of a VM.
+        id: String,
+        /// Show what happens until it ends.
+        #[arg(long)]
+        follow: bool,
+        #[command(flatten)]
+        within: Within,
+        #[command(flatten)]
+        whose: Whose,
+    },
+}
+
+/// Parses `4096`, `512M` and `4G` into MiB.
+fn memory(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "M" | "MiB" => Some(1),
+        "G" | "GiB" => Some(1024),
+        _ => None,
+    };
+    let number: Option<u64> = digits.parse().ok();
+    number
+        .zip(unit)
+        .and_then(|(number, unit)| number.checked_mul(unit))
+        .ok_or_else(|| "a number of MiB, or one with M or G behind it, as 4G".to_owned())
+}
+
+/// Something that VMs are sorted by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+/// Parses `tier=web`.
+fn label(text: &str) -> Result<Label, String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok(Label {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        }),
+        _ => Err("a key and its value, as tier=web".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use clap::{Parser as _, error::ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn memory_is_told_in_mib_or_with_a_unit() {
+        for (text, mib) in [
+            ("4096", 4096),
+            ("512M", 512),
+            ("512MiB", 512),
+            ("4G", 4096),
+            ("4GiB", 4096),
+        ] {
+            assert_eq!(memory(text), Ok(mib), "{text}");
+        }
+        for bad in ["", "G", "-1", "4T", "4 G", "1.5G", "18446744073709551615G"] {
+            memory(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_label_has_a_key() {
+        let value = |text: &str| label(text).map(|label| label.value);
+        assert_eq!(value("tier=web").as_deref(), Ok("web"));
+        assert_eq!(value("tier=").as_deref(), Ok(""));
+        assert_eq!(value("a=b=c").as_deref(), Ok("b=c"));
+        for bad in ["", "tier", "=web"] {
+            label(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn how_long_to_wait_is_told_by_who_waits() {
+        let parse = |line: &str| crate::cli::Cli::try_parse_from(line.split(' '));
+        parse("photonctl vm start web --wait --within 5").unwrap();
+        parse("photonctl vm wait web --for running --within 5").unwrap();
+        parse("photonctl vm wait web --for GONE").unwrap();
+        for (line, kind) in [
+            (
+                "photonctl vm start web --within 5",
+                ErrorKind::MissingRequiredArgument,
+            ),
+            (
+                "photonctl vm wait web --within 0",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "photonctl vm wait web --for Starting",
+                ErrorKind::InvalidValue,
+            ),
+            (
+                "photonctl vm create web",
+                ErrorKind::MissingRequiredArgument,
+            ),
+        ] {
+            assert_eq!(parse(line).unwrap_err().kind(), kind, "{line}");
+        }
+    }
+}

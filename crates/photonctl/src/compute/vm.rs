@@ -1,0 +1,269 @@
+//! `photonctl vm`.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Map, Value};
+
+use super::{
+    cli::{Goal, Label, State, Vm},
+    wait::{self, Asked},
+};
+use crate::{
+    failure::Failure,
+    output::{self, Format},
+    rest::{
+        Body,
+        cli::{Named, Whose},
+        client::Call,
+        kind::Kind,
+        things::{Things, of},
+    },
+};
+
+pub(super) const VM: Kind = Kind {
+    what: "VM",
+    prefix: "vm",
+    path: "vms",
+    plural: "vms",
+    known_by: "name",
+    is_asked_for: true,
+    is_owned: true,
+    columns: &[
+        "id",
+        "name",
+        "state",
+        "cpus",
+        "memory_mb",
+        "image_id",
+        "host_id",
+        "project_id",
+        "state_reason",
+    ],
+};
+
+pub(super) async fn run(vms: &Things<'_>, command: Box<Vm>) -> Result<(), Failure> {
+    match *command {
+        Vm::Create {
+            name,
+            cpus,
+            memory,
+            disk,
+            image,
+            hypervisor,
+            start,
+            labels,
+            deletion_protection,
+            wait,
+            whose,
+            once,
+        } => {
+            let body = Body::default()
+                .set("name", name)
+                .set("vcpus", cpus)
+                .set("memory_mib", memory)
+                .maybe("disk_size_gb", disk)
+                .maybe("image_id", image)
+                .maybe("hypervisor", hypervisor.map(|hypervisor| hypervisor.word()))
+                .maybe("start", start.then_some(true))
+                .maybe("deletion_protection", deletion_protection.then_some(true));
+            let body = with_labels(body, labels, false);
+            let body = vms.at_home(body, whose.clone()).await?;
+            let made = vms.make(&VM, body, once).await?;
+            let goal = if start { Goal::Running } else { Goal::Stopped };
+            settle(vms, made, goal, wait.patience(), &whose).await
+        }
+        Vm::Get { vm, whose } => vms.get(&VM, whose.named(&vm)).await,
+        Vm::List {
+            name,
+            state,
+            whose,
+            page,
+        } => {
+            let state = state.and_then(State::word);
+            let filters = [&whose.filters()[..], &[("name", name), ("state", state)]].concat();
+            vms.list(&VM, &filters, page).await
+        }
+        Vm::Start { vm, wait, whose } => {
+            let asked = act(vms, whose.named(&vm), "start", Body::default()).await?;
+            settle(vms, asked, Goal::Running, wait.patience(), &whose).await
+        }
+        Vm::Stop {
+            vm,
+            force,
+            wait,
+            whose,
+        } => {
+            let body = Body::default().set("force", force);
+            let asked = act(vms, whose.named(&vm), "stop", body).await?;
+            settle(vms, asked, Goal::Stopped, wait.patience(), &whose).await
+        }
+        Vm::Reboot {
+            vm,
+            force,
+            wait,
+            whose,
+        } => {
+            let body = Body::default().set("force", force);
+            let asked = act(vms, whose.named(&vm), "reboot", body).await?;
+            settle(vms, asked, Goal::Running, wait.patience(), &whose).await
+        }
+        Vm::Update {
+            vm,
+            name,
+            labels,
+            no_labels,
+            deletion_protection,
+            no_deletion_protection,
+            whose,
+            only,
+        } => {
+            let is_told = deletion_protection || no_deletion_protection;
+            let body = Body::default().maybe("name", name).maybe(
+                "deletion_protection",
+                is_told.then_some(deletion_protection),
+            );
+            let body = with_labels(body, labels, no_labels);
+            vms.update(&VM, whose.named(&vm), body, &only).await
+        }
+        Vm::Delete {
+            vm,
+            wait,
+            whose,
+            only,
+        } => {
+            let id = vms.id_of(&VM, &whose.named(&vm)).await?;
+            let path = ["api", "v1", VM.path, &id];
+            let call = Call::new(Method::DELETE, &path).if_revision(only.if_revision);
+            let asked = vms.service.call(of(&VM, &whose, call)).await?;
+            delete(vms, &id, asked, wait.patience(), &whose).await
+        }
+        Vm::Wait {
+            vm,
+            goal,
+            within,
+            whose,
+        } => wait_for(vms, whose.named(&vm), goal, within.patience()).await,
+    }
+}
+
+/// Asks for something to be done to a VM, and returns the VM as it then is.
+async fn act(vms: &Things<'_>, named: Named<'_>, verb: &str, body: Body) -> Result<Value, Failure> {
+    let id = vms.id_of(&VM, &named).await?;
+    let path = ["api", "v1", VM.path, &id, verb];
+    // To be asked twice to run comes to the same; to be rebooted twice does not.
+    let call = Call::post(&path, body.into()).repeatable(verb != "reboot");
+    vms.service.call(of(&VM, named.whose, call)).await
+}
+
+/// Prints a VM of which something was asked; if that is to be waited for, as it is then.
+async fn settle(
+    vms: &Things<'_>,
+    asked: Value,
+    goal: Goal,
+    patience: Option<Duration>,
+    whose: &Whose,
+) -> Result<(), Failure> {
+    let Some(patience) = patience else {
+        return vms.print(asked);
+    };
+    let id = id(vms, &asked)?;
+    let since = Some(Asked::of(&asked));
+    match wait::until(vms, id, whose, Some(goal), since, patience).await {
+        Ok(Some(vm)) => vms.print(vm),
+        Ok(None) => Ok(()),
+        // A VM names its operation only while it goes on.
+        Err(failure) => Err(match asked["operation_id"].as_str() {
+            Some(operation) => failure.with_hint(&format!(
+                "what happened: photonctl operation get {operation}"
+            )),
+            None => failure,
+        }),
+    }
+}
+
+/// Says that a VM goes; if that is to be waited for, that it is gone.
+async fn delete(
+    vms: &Things<'_>,
+    id: &str,
+    asked: Value,
+    patience: Option<Duration>,
+    whose: &Whose,
+) -> Result<(), Failure> {
+    if let Some(patience) = patience {
+        let since = Some(Asked::of(&asked));
+        wait::until(vms, id, whose, Some(Goal::Gone), since, patience).await?;
+    }
+    match vms.format {
+        Format::Human if patience.is_some() => output::line(&format!("{id} deleted")),
+        Format::Human => output::line(&format!("{id} is being deleted")),
+        Format::Data(notation) => output::data(notation, &asked),
+    }
+}
+
+/// Waits for a VM, and prints it as it is then.
+async fn wait_for(
+    vms: &Things<'_>,
+    named: Named<'_>,
+    goal: Option<Goal>,
+    patience: Duration,
+) -> Result<(), Failure> {
+    let found = vms.id_of(&VM, &named).await;
+    let ended = match found {
+        Ok(id) => wait::until(vms, &id, named.whose, goal, None, patience).await?,
+        // What is not there is gone.
+        Err(missing) if missing.is_not_found() && goal == Some(Goal::Gone) => None,
+        Err(failure) => return Err(failure),
+    };
+    match ended {
+        Some(vm) => vms.print(vm),
+        None if vms.format == Format::Human => output::line(&format!("{} is gone", named.text)),
+        None => Ok(()),
+    }
+}
+
+fn id<'a>(vms: &Things<'_>, vm: &'a Value) -> Result<&'a str, Failure> {
+    let id = vm["id"].as_str();
+    id.ok_or_else(|| vms.service.not_understood("it has no id"))
+}
+
+/// All of them, or nothing is said of them.
+fn with_labels(body: Body, labels: Vec<Label>, none: bool) -> Body {
+    if labels.is_empty() && !none {
+        return body;
+    }
+    let labels: Map<String, Value> = labels
+        .into_iter()
+        .map(|Label { key, value }| (key, value.into()))
+        .collect();
+    body.set("labels", labels)
+}
+
+/// A VM with what is nested in it as people write it.
+pub(super) fn for_people(mut vm: Value) -> Value {
+    if let Some(labels) = vm.get_mut("labels").filter(|labels| labels.is_object()) {
+        let label = |(key, value): (&String, &Value)| format!("{key}={}", output::cell(value));
+        let labels_shown: Vec<String> = labels
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(label)
+            .collect();
+        *labels = labels_shown.join(", ").into();
+    }
+    vm
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn labels_are_shown_as_people_write_them() {
+        let shown = for_people(json!({"id": "vm-1", "labels": {"tier": "web", "zone": "a"}}));
+        assert_eq!(shown["labels"], "tier=web, zone=a");
+        assert_eq!(for_people(json!({"id": "vm-1"})), json!({"id": "vm-1"}));
+    }
+}

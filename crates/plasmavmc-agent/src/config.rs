@@ -1,0 +1,258 @@
+//! Every setting. `deploy/config/plasmavmc-agent.toml` shows them all.
+
+use std::path::{Path, PathBuf};
+
+use photon_agent::config::{StoreConfig, invalid};
+use photon_core::Name;
+use photon_server::{
+    ServiceConfig,
+    config::{ConfigError, LogConfig},
+};
+use serde::Deserialize;
+
+use crate::libvirt::embed;
+
+/// The settings of one host's agent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// This host's name: `[a-z0-9][a-z0-9._-]{0,62}`. Required.
+    pub host: Name,
+    /// Where the agent keeps VMs' disks, images, and what it remembers. Default `/var/lib/photon/plasmavmc-agent`.
+    #[serde(default = "default_state")]
+    pub state_directory: PathBuf,
+    /// Seconds after which everything is looked at anyway. 1 to 3600. Default 30.
+    #[serde(default = "default_resync")]
+    pub resync_seconds: u64,
+    /// Where the records are.
+    #[serde(default)]
+    pub store: StoreConfig,
+    /// What runs guests.
+    #[serde(default)]
+    pub hypervisor: HypervisorConfig,
+    /// What is kept from VMs.
+    #[serde(default)]
+    pub reserve: ReserveConfig,
+    /// Logging.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+fn default_state() -> PathBuf {
+    PathBuf::from("/var/lib/photon/plasmavmc-agent")
+}
+
+fn default_resync() -> u64 {
+    30
+}
+
+/// `[hypervisor]`: what runs guests.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HypervisorConfig {
+    /// Where libvirt is, for example `qemu:///system`. Default: within the agent, below its own directory.
+    pub uri: Option<String>,
+    /// Whether KVM is used where it works. Whether it does, a real boot has to show. Default true.
+    pub kvm: bool,
+    /// Whether guests are emulated where KVM does not work. Slow, and told in their status. Default true.
+    pub emulation: bool,
+    /// Seconds that boot may take. 1 to 600. Default 15.
+    pub probe_seconds: u64,
+    /// The machine type of new VMs, with its version, for example `pc-q35-7.2`. Default: the newest q35 that is here.
+    pub machine: Option<String>,
+    /// The CPU model of new VMs, in libvirt's words. Default: `host-model` with KVM, `qemu64` without.
+    pub cpu: Option<String>,
+}
+
+impl Default for HypervisorConfig {
+    fn default() -> Self {
+        Self {
+            uri: None,
+            kvm: true,
+            emulation: true,
+            probe_seconds: 15,
+            machine: None,
+            cpu: None,
+        }
+    }
+}
+
+/// `[reserve]`: what this host keeps for itself and others; the rest is told to be for VMs.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReserveConfig {
+    /// CPUs. Default 0.
+    pub cpus: u32,
+    /// Memory, in MiB. Default 0.
+    pub memory_mib: u64,
+    /// Space in the state directory's file system, in GiB. Default 0.
+    pub disk_gib: u64,
+}
+
+/// What settings in the environment begin with.
+pub const ENVIRONMENT: &str = "PLASMAVMC_AGENT";
+
+impl Config {
+    /// Everything at its default.
+    #[must_use]
+    pub fn new(host: Name) -> Self {
+        Self {
+            host,
+            state_directory: default_state(),
+            resync_seconds: default_resync(),
+            store: StoreConfig::default(),
+            hypervisor: HypervisorConfig::default(),
+            reserve: ReserveConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+
+    /// Reads a file, if one is given, and `PLASMAVMC_AGENT__…` from the environment.
+    ///
+    /// # Errors
+    /// What they say that cannot be.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let config: Self = photon_server::config::load(path, ENVIRONMENT)?;
+        ServiceConfig::validate(&config)?;
+        Ok(config)
+    }
+
+    /// Where libvirt is.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        let own = || embed::uri(&self.state_directory.join("libvirt"));
+        self.hypervisor.uri.clone().unwrap_or_else(own)
+    }
+}
+
+impl ServiceConfig for Config {
+    fn log(&self) -> &LogConfig {
+        &self.log
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        if !(1..=3600).contains(&self.resync_seconds) {
+            return Err(invalid("resync_seconds", "must be from 1 to 3600"));
+        }
+        if !self.state_directory.is_absolute() {
+            return Err(invalid("state_directory", "must be absolute"));
+        }
+        let hypervisor = &self.hypervisor;
+        if !(1..=600).contains(&hypervisor.probe_seconds) {
+            return Err(invalid("hypervisor.probe_seconds", "must be from 1 to 600"));
+        }
+        if !hypervisor.kvm && !hypervisor.emulation {
+            let problem = "must not be false together with hypervisor.kvm: nothing could run";
+            return Err(invalid("hypervisor.emulation", problem));
+        }
+        self.validate_root()?;
+        self.store.validate()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.store.options().map(drop)
+    }
+}
+
+impl Config {
+    /// Where an embedded libvirt keeps everything becomes part of the paths of sockets, and of an address.
+    fn validate_root(&self) -> Result<(), ConfigError> {
+        let field = match self.hypervisor.uri {
+            Some(_) => "hypervisor.uri",
+            None => "state_directory",
+        };
+        let Some(root) = embed::root(&self.uri()) else {
+            return Ok(());
+        };
+        let root = root.to_string_lossy();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+        if root.len() > embed::LONGEST_ROOT || !root.starts_with('/') {
+            let problem = format!(
+                "leads to {root}, which must be absolute and not longer than {} bytes",
+                embed::LONGEST_ROOT
+            );
+            return Err(invalid(field, problem));
+        }
+        if !root.bytes().all(is_plain) {
+            return Err(invalid(
+                field,
+                "must have only a-z A-Z 0-9 / . _ - in its path",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use std::io::Write as _;
+
+    use photon_core::error::in_one_line;
+
+    use super::*;
+
+    const EXAMPLE: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../deploy/config/plasmavmc-agent.toml"
+    );
+
+    fn read(text: &str) -> Result<Config, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        Config::load(Some(file.path())).map_err(|error| in_one_line(&error))
+    }
+
+    #[test]
+    fn the_example_parses_and_shows_the_defaults() {
+        let example = Config::load(Some(Path::new(EXAMPLE))).unwrap();
+        let default = Config::new(example.host.clone());
+        assert_eq!(format!("{example:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        let long = format!("host = \"a\"\nstate_directory = \"/{}\"", "d".repeat(60));
+        for (text, field) in [
+            ("", "host"),
+            ("host = \"Not A Name\"", "host"),
+            ("host = \"a\"\nno_such_key = 1", "no_such_key"),
+            ("host = \"a\"\nresync_seconds = 0", "resync_seconds"),
+            (
+                "host = \"a\"\nstate_directory = \"here\"",
+                "state_directory",
+            ),
+            (
+                "host = \"a\"\nstate_directory = \"/a b\"",
+                "state_directory",
+            ),
+            (
+                "host = \"a\"\nstate_directory = \"/a&b\"",
+                "state_directory",
+            ),
+            (&long, "state_directory"),
+            (
+                "host = \"a\"\n[hypervisor]\nuri = \"qemu:///embed?root=here\"",
+                "hypervisor.uri",
+            ),
+            (
+                "host = \"a\"\n[hypervisor]\nprobe_seconds = 0",
+                "hypervisor.probe_seconds",
+            ),
+            (
+                "host = \"a\"\n[hypervisor]\nkvm = false\nemulation = false",
+                "hypervisor.emulation",
+            ),
+            ("host = \"a\"\n[reserve]\ncpus = -1", "cpus"),
+            (
+                "host = \"a\"\n[store]\nendpoints = [\"http://192.0.2.1:1\"]",
+                "store.endpoints",
+            ),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(field), "{text}: {error}");
+        }
+        read("host = \"a\"\n[hypervisor]\nuri = \"qemu:///system\"").unwrap();
+    }
+}

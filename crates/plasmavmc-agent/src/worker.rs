@@ -1,0 +1,440 @@
+//! One task for each VM: looks, plans, acts, looks again, and tells what it saw.
+//!
+//! ```text
+//!  wanted changed ─┐
+//!  libvirt told ───┼─> look ─> plan ─> act ─> look … ─> tell ─> wait
+//!  30 s, or a deadline ─┘
+//! ```
+//!
+//! One that hangs or fails holds up nobody else. It does nothing when it ends.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use plasmavmc_model::{Boot, DesiredDisk, DesiredVm, Hypervisor, ObservedState, Probe, VmId};
+use rand::Rng as _;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    calls::Calls,
+    disk,
+    driver::Error,
+    files::{Files, Note, VmFiles},
+    images::Images,
+    machine::{Boots, Machine},
+    outcome::{Outcome, Outcomes},
+    plan::{self, Ability, Found, Plan, Step, Wanted},
+};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The most rounds of looking and acting before it waits for another reason.
+const ROUNDS: usize = 8;
+/// What libvirt tells within this time is looked at once.
+const QUIET: Duration = Duration::from_millis(5);
+
+/// What a worker is made with.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Its VM.
+    pub vm: VmId,
+    /// The driver.
+    pub calls: Calls,
+    /// Where its files are.
+    pub files: Files,
+    /// The images.
+    pub images: Arc<Images>,
+    /// What runs guests here, once it is known.
+    pub probe: watch::Receiver<Option<Probe>>,
+    /// Where it tells what it saw.
+    pub outcomes: Arc<Outcomes>,
+    /// That its domain changed.
+    pub wake: Arc<Notify>,
+    /// After which time it is looked at anyway.
+    pub resync: Duration,
+    /// Told to stop.
+    pub stop: CancellationToken,
+}
+
+/// Works until it is stopped, nobody wants anything any more, or nothing of the VM is left.
+pub async fn work(order: Order, mut wanted: watch::Receiver<Wanted>) {
+    let mut probe = order.probe.clone();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let now = wanted.borrow_and_update().clone();
+        let pass = tokio::select! {
+            () = order.stop.cancelled() => return,
+            pass = order.pass(&now) => pass,
+        };
+        let wait = match pass {
+            Ok(Pass::Gone) if now == Wanted::Gone => {
+                order.outcomes.put_gone(order.vm);
+                return;
+            }
+            Ok(Pass::Gone) => {
+                order.outcomes.forget(order.vm);
+                return;
+            }
+            Ok(Pass::Done(next)) => {
+                pause = FIRST_PAUSE;
+                next.unwrap_or(order.resync).min(order.resync)
+            }
+            Err(_) => {
+                pause = (pause * 2).min(order.resync);
+                pause.mul_f64(rand::rng().random_range(0.5..1.0))
+            }
+        };
+        tokio::select! {
+            () = order.stop.cancelled() => return,
+            changed = wanted.changed() => if changed.is_err() { return },
+            () = order.wake.notified() => tokio::time::sleep(QUIET).await,
+            changed = probe.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+enum Pass {
+    /// All is as it is wanted, or will be; there is something to do after that time.
+    Done(Option<Duration>),
+    /// Nothing of it is left, as it was ordered.
+    Gone,
+}
+
+/// What was found, with what is needed to act on it.
+struct Seen {
+    found: Found,
+    machine: Option<Machine>,
+}
+
+impl Order {
+    async fn pass(&self, wanted: &Wanted) -> Result<Pass, String> {
+        let done = self.rounds(wanted).await;
+        if let Err(problem) = &done {
+            tracing::warn!(vm = %self.vm, problem, "not done; trying again");
+        }
+        done
+    }
+
+    async fn rounds(&self, wanted: &Wanted) -> Result<Pass, String> {
+        let files = self.files.of(self.vm);
+        if let Wanted::Vm(desired) = wanted {
+            self.keep(&files, desired).await?;
+        }
+        for _ in 0..ROUNDS {
+            // If it cannot be looked, what was told last stands: nobody knows better.
+            let seen = self.look(wanted, &files).await?;
+            let plan = plan::plan(wanted, &seen.found, Timestamp::now());
+            self.tell(wanted, &seen.found, &plan, None);
+            if plan.steps.is_empty() {
+                return Ok(match wanted {
+                    Wanted::Gone | Wanted::Purged => Pass::Gone,
+                    Wanted::Vm(_) => Pass::Done(plan.next),
+                });
+            }
+            for step in &plan.steps {
+                match self.act(step, wanted, &seen, &files).await {
+                    Ok(()) => tracing::info!(vm = %self.vm, %step, reason = plan.reason, "done"),
+                    Err(error) => {
+                        let problem = format!("{step}: {error}");
+                        self.tell(wanted, &seen.found, &plan, Some(&problem));
+                        return Err(problem);
+                    }
+                }
+            }
+        }
+        // It goes on, but others come in between.
+        Ok(Pass::Done(Some(FIRST_PAUSE)))
+    }
+
+    /// Keeps on disk what is wanted, if that is new.
+    async fn keep(&self, files: &VmFiles, desired: &DesiredVm) -> Result<(), String> {
+        let (files, desired) = (files.clone(), desired.clone());
+        let keep = move || {
+            if files.desired()?.as_ref() != Some(&desired) {
+                files.keep_desired(&desired)?;
+            }
+            files.trim_console()
+        };
+        blocking(keep).await
+    }
+
+    /// What is found of the VM.
+    ///
+    /// # Errors
+    /// It cannot be looked.
+    pub async fn found(&self, wanted: &Wanted) -> Result<Found, String> {
+        let files = self.files.of(self.vm);
+        Ok(self.look(wanted, &files).await?.found)
+    }
+
+    async fn look(&self, wanted: &Wanted, files: &VmFiles) -> Result<Seen, String> {
+        let domain = self.calls.look(self.vm).await;
+        let domain = domain.map_err(|error| error.to_string())?;
+        let note = {
+            let files = files.clone();
+            blocking(move || files.note()).await?
+        };
+        let mut found = Found {
+            domain,
+            note,
+            missing: Vec::new(),
+            ability: Ability::NotYet(String::new()),
+            has_files: files.exist(),
+        };
+        let Wanted::Vm(desired) = wanted else {
+            return Ok(Seen {
+                found,
+                machine: None,
+            });
+        };
+        let is_missing = |disk: &&DesiredDisk| !files.disk(&disk.name).exists();
+        found.missing = desired.disks.iter().filter(is_missing).cloned().collect();
+        let probe = self.probe.borrow().clone();
+        let machine = self.machine(desired, probe.as_ref(), files).await;
+        let machine = match machine {
+            Ok(machine) => machine,
+            Err(ability) => {
+                found.ability = ability;
+                return Ok(Seen {
+                    found,
+                    machine: None,
+                });
+            }
+        };
+        found.ability = match self.calls.check(&machine) {
+            Ok(()) => Ability::Able(self.calls.digest(&machine)),
+            Err(problem) => Ability::Unable(problem),
+        };
+        Ok(Seen {
+            found,
+            machine: Some(machine),
+        })
+    }
+
+    /// The machine that the record means, with what is on this host.
+    async fn machine(
+        &self,
+        desired: &DesiredVm,
+        probe: Option<&Probe>,
+        files: &VmFiles,
+    ) -> Result<Machine, Ability> {
+        let hypervisor = hypervisor(desired.hypervisor, probe)?;
+        if let Some(port) = desired.ports.first() {
+            let problem = format!("{}: this agent does not plug ports yet", port.port);
+            return Err(Ability::Unable(problem));
+        }
+        if let Some(disk) = desired.disks.iter().find(|disk| disk.base.is_some()) {
+            let problem = format!("disk {}: images of disks are not there yet", disk.name);
+            return Err(Ability::Unable(problem));
+        }
+        let boots = match &desired.boots_from {
+            Boot::Disk => Boots::Disk,
+            Boot::Kernel {
+                kernel,
+                initramfs,
+                cmdline,
+            } => {
+                let (images, kernel, initramfs) = (Arc::clone(&self.images), *kernel, *initramfs);
+                let paths = tokio::task::spawn_blocking(move || {
+                    Ok((images.file(kernel)?, images.file(initramfs)?))
+                });
+                let paths = paths.await.unwrap_or_else(|error| Err(error.to_string()));
+                let (kernel, initramfs) = paths.map_err(Ability::Unable)?;
+                Boots::Kernel {
+                    kernel,
+                    initramfs,
+                    cmdline: cmdline.clone(),
+                }
+            }
+        };
+        let disks = desired.disks.iter();
+        Ok(Machine {
+            id: self.vm,
+            boot: 0,
+            hypervisor,
+            vcpus: desired.vcpus,
+            memory_mib: desired.memory_mib,
+            hardware: desired.hardware.clone(),
+            boots,
+            disks: disks.map(|disk| files.disk(&disk.name)).collect(),
+            interfaces: Vec::new(),
+            console: files.console(),
+        })
+    }
+
+    async fn act(
+        &self,
+        step: &Step,
+        wanted: &Wanted,
+        seen: &Seen,
+        files: &VmFiles,
+    ) -> Result<(), String> {
+        let note = &seen.found.note;
+        let now = Timestamp::now();
+        let said = |error: Error| error.to_string();
+        match step {
+            Step::NoteBoot(boot) => self.note(files, plan::began(note, *boot, now)).await,
+            Step::NoteEnd(by) => {
+                let generation = match wanted {
+                    Wanted::Vm(desired) => desired.generation,
+                    Wanted::Gone | Wanted::Purged => note.generation,
+                };
+                let ended = plan::ended(note, *by, generation, now);
+                self.note(files, ended).await
+            }
+            Step::MakeDisk(disk) => disk::make(&files.disk(&disk.name), disk.size_gib).await,
+            Step::Define(boot) => {
+                let machine = seen.machine.clone().ok_or("it cannot be defined")?;
+                let machine = Machine {
+                    boot: *boot,
+                    ..machine
+                };
+                self.calls.define(machine).await.map_err(said)
+            }
+            Step::Start(boot) => self.start(files, note, *boot, now).await,
+            Step::Ask => {
+                self.note(files, plan::asked(note, now)).await?;
+                self.calls.press_power_button(self.vm).await.map_err(said)
+            }
+            Step::PowerOff => {
+                // Of what is taken down, nothing needs to be remembered.
+                if matches!(wanted, Wanted::Vm(_)) {
+                    let powered_off = Note {
+                        powered_off: true,
+                        ..note.clone()
+                    };
+                    self.note(files, powered_off).await?;
+                }
+                self.calls.power_off(self.vm).await.map_err(said)
+            }
+            Step::Undefine => self.calls.undefine(self.vm).await.map_err(said),
+            Step::RemoveFiles => {
+                let files = files.clone();
+                blocking(move || files.remove()).await
+            }
+        }
+    }
+
+    /// First it is noted that the boot begins: one that began and is not there has ended. One that was refused did not begin.
+    async fn start(
+        &self,
+        files: &VmFiles,
+        before: &Note,
+        boot: u64,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        self.note(files, plan::began(before, boot, now)).await?;
+        match self.calls.start(self.vm).await {
+            Err(Error::Refused(problem)) => {
+                self.note(files, before.clone()).await?;
+                Err(problem)
+            }
+            done => done.map_err(|error| error.to_string()),
+        }
+    }
+
+    async fn note(&self, files: &VmFiles, note: Note) -> Result<(), String> {
+        let files = files.clone();
+        blocking(move || files.keep_note(&note)).await
+    }
+
+    fn tell(&self, wanted: &Wanted, found: &Found, plan: &Plan, problem: Option<&str>) {
+        let Wanted::Vm(desired) = wanted else {
+            return;
+        };
+        let active = found.domain.as_ref().filter(|domain| domain.is_active());
+        let state = match problem {
+            // What runs, runs, whatever could not be done to it.
+            Some(_) if active.is_none() => ObservedState::Failed,
+            _ => plan.state,
+        };
+        let hypervisor = active.map(|domain| domain.hypervisor);
+        let emulated = || {
+            let is_meant = desired.hypervisor == Some(Hypervisor::Qemu);
+            let emulated = hypervisor == Some(Hypervisor::Qemu) && !is_meant;
+            let probe = self.probe.borrow();
+            let why = probe.as_ref().map_or("", |probe| &probe.reason);
+            if emulated {
+                format!("it is emulated: {why}")
+            } else {
+                String::new()
+            }
+        };
+        let reason = match problem {
+            Some(problem) => problem.to_owned(),
+            None if plan.reason.is_empty() => emulated(),
+            None => plan.reason.clone(),
+        };
+        let outcome = Outcome {
+            generation: desired.generation,
+            state,
+            boot: active.map_or(found.note.boot, |domain| domain.boot),
+            ended: match active {
+                Some(_) => None,
+                None => found.note.ended.clone(),
+            },
+            reason,
+            hypervisor,
+        };
+        self.outcomes.put(self.vm, outcome);
+    }
+}
+
+/// What is to run a VM, from what was asked and what works.
+fn hypervisor(asked: Option<Hypervisor>, probe: Option<&Probe>) -> Result<Hypervisor, Ability> {
+    let emulated = |probe: &Probe, why: &str| match probe.emulation {
+        true => Ok(Hypervisor::Qemu),
+        false => Err(Ability::Unable(format!(
+            "{why}, and this host does not emulate"
+        ))),
+    };
+    match (asked, probe) {
+        (_, None) => Err(Ability::NotYet(
+            "what runs guests on this host is being tried".to_owned(),
+        )),
+        (Some(Hypervisor::Qemu), Some(probe)) => emulated(probe, "it is to be emulated"),
+        (_, Some(probe)) if probe.kvm => Ok(Hypervisor::Kvm),
+        (_, Some(probe)) => emulated(probe, &probe.reason),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, String> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn kvm_is_used_where_it_works_and_emulation_where_it_may() {
+        use Hypervisor::{Kvm, Qemu};
+        let probe = |kvm, emulation| Probe {
+            kvm,
+            emulation,
+            reason: "why".to_owned(),
+        };
+        for (asked, kvm, emulation, is) in [
+            (None, true, true, Some(Kvm)),
+            (Some(Kvm), true, false, Some(Kvm)),
+            (Some(Qemu), true, true, Some(Qemu)),
+            (Some(Qemu), true, false, None),
+            (None, false, true, Some(Qemu)),
+            (Some(Kvm), false, true, Some(Qemu)),
+            (Some(Kvm), false, false, None),
+            (None, false, false, None),
+        ] {
+            let found = hypervisor(asked, Some(&probe(kvm, emulation)));
+            assert_eq!(found.ok(), is, "{asked:?} {kvm} {emulation}");
+        }
+        assert!(matches!(hypervisor(None, None), Err(Ability::NotYet(_))));
+    }
+}

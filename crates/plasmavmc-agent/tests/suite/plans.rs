@@ -1,0 +1,386 @@
+//! What is done, by what is wanted and what is found.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use photon_core::Name;
+use plasmavmc_agent::{
+    files::Note,
+    machine::{Domain, DomainState, Off},
+    plan::{Ability, Found, MOST_CRASHES, Step, Wanted, asked, began, ended, plan},
+};
+use plasmavmc_model::{
+    Boot, DesiredDisk, DesiredVm, Digest, End, EndedBy, Firmware, Hardware, Hypervisor,
+    ObservedState, Power, VmId,
+};
+
+const DIGEST: &str = "digest";
+
+fn now() -> Timestamp {
+    "2026-01-02T03:04:05Z".parse().unwrap()
+}
+
+fn later(seconds: i64) -> Timestamp {
+    now() + SignedDuration::from_secs(seconds)
+}
+
+fn desired(power: Power, boot: u64) -> DesiredVm {
+    DesiredVm {
+        id: VmId::generate(),
+        name: "web".to_owned(),
+        org: Name::new("acme").unwrap(),
+        project: Name::new("shop").unwrap(),
+        generation: 1,
+        power,
+        boot,
+        grace_seconds: 60,
+        vcpus: 1,
+        memory_mib: 128,
+        hardware: Hardware {
+            machine: "pc-q35-7.2".to_owned(),
+            cpu: "qemu64".to_owned(),
+            firmware: Firmware::Bios,
+            disk_bus: "virtio".to_owned(),
+            nic_model: "virtio".to_owned(),
+        },
+        hypervisor: None,
+        boots_from: Boot::Kernel {
+            kernel: Digest::of(b"k"),
+            initramfs: Digest::of(b"r"),
+            cmdline: String::new(),
+        },
+        disks: Vec::new(),
+        ports: Vec::new(),
+    }
+}
+
+fn nothing() -> Found {
+    Found {
+        domain: None,
+        note: Note::default(),
+        missing: Vec::new(),
+        ability: Ability::Able(DIGEST.to_owned()),
+        has_files: true,
+    }
+}
+
+fn domain(boot: u64, state: DomainState) -> Option<Domain> {
+    Some(Domain {
+        id: VmId::generate(),
+        boot,
+        digest: DIGEST.to_owned(),
+        hypervisor: Hypervisor::Qemu,
+        state,
+    })
+}
+
+/// Of a boot that runs.
+fn runs(boot: u64) -> Found {
+    Found {
+        domain: domain(boot, DomainState::Running),
+        note: began(&Note::default(), boot, now()),
+        ..nothing()
+    }
+}
+
+/// Of a boot that has ended.
+fn is_off(boot: u64, by: EndedBy) -> Found {
+    Found {
+        domain: domain(boot, DomainState::Off(Off::Unknown)),
+        note: Note {
+            boot,
+            ended: Some(End {
+                boot,
+                by,
+                at: now(),
+            }),
+            generation: 1,
+            crashes: u32::from(by == EndedBy::Crash),
+            ..Note::default()
+        },
+        ..nothing()
+    }
+}
+
+fn of(desired: DesiredVm) -> Wanted {
+    Wanted::Vm(Box::new(desired))
+}
+
+#[test]
+fn the_table_of_the_design() {
+    use EndedBy::{Asked, Crash, Guest, PoweredOff};
+    use ObservedState::{Preparing, Running, Starting, Stopped, Stopping};
+    use Power::{Running as On, Stopped as Off};
+    let start = |boot| vec![Step::Define(boot), Step::Start(boot)];
+    for (row, power, boot, found, steps, state) in [
+        ("it runs", On, 3, runs(3), vec![], Running),
+        ("a later boot runs", On, 3, runs(4), vec![], Running),
+        (
+            "a lower boot runs",
+            On,
+            3,
+            runs(2),
+            vec![Step::Ask],
+            Stopping,
+        ),
+        (
+            "the guest ended it",
+            On,
+            3,
+            is_off(3, Guest),
+            vec![],
+            Stopped,
+        ),
+        (
+            "the guest ended a lower one",
+            On,
+            3,
+            is_off(2, Guest),
+            start(3),
+            Starting,
+        ),
+        (
+            "it was powered off",
+            On,
+            3,
+            is_off(3, PoweredOff),
+            vec![Step::Start(3)],
+            Starting,
+        ),
+        (
+            "it ended as asked",
+            On,
+            3,
+            is_off(3, Asked),
+            vec![Step::Start(3)],
+            Starting,
+        ),
+        ("it never ran", On, 1, nothing(), start(1), Starting),
+        (
+            "no boot was asked for",
+            On,
+            0,
+            nothing(),
+            vec![Step::Define(0)],
+            Preparing,
+        ),
+        ("it is to stop", Off, 3, runs(3), vec![Step::Ask], Stopping),
+        ("it is stopped", Off, 3, is_off(3, Asked), vec![], Stopped),
+        (
+            "it is stopped by a crash",
+            Off,
+            3,
+            is_off(3, Crash),
+            vec![],
+            Stopped,
+        ),
+        (
+            "it is to be made",
+            Off,
+            0,
+            nothing(),
+            vec![Step::Define(0)],
+            Preparing,
+        ),
+    ] {
+        let plan = plan(&of(desired(power, boot)), &found, now());
+        assert_eq!((plan.steps, plan.state), (steps, state), "{row}");
+    }
+}
+
+#[test]
+fn a_guest_is_asked_again_and_then_powered_off() {
+    let stopped = of(desired(Power::Stopped, 1));
+    let mut found = runs(1);
+    found.note = asked(&found.note, now());
+    let at = |found: &Found, seconds| plan(&stopped, found, later(seconds));
+    let waits = at(&found, 4);
+    assert_eq!(
+        (waits.steps, waits.next),
+        (vec![], Some(Duration::from_secs(6)))
+    );
+    assert_eq!(at(&found, 10).steps, [Step::Ask]);
+    // The second asking is not the first.
+    found.note = asked(&found.note, later(55));
+    assert_eq!(found.note.asked, Some(now()));
+    assert_eq!(at(&found, 57).next, Some(Duration::from_secs(3)));
+    let over = at(&found, 60);
+    assert_eq!(over.steps, [Step::PowerOff]);
+    assert!(over.reason.contains("60 s"), "{}", over.reason);
+    // While its end is under way nobody presses, but the time counts.
+    found.domain = domain(1, DomainState::Ending);
+    found.note.pressed = Some(now());
+    assert_eq!(at(&found, 30).steps, []);
+    assert_eq!(at(&found, 61).steps, [Step::PowerOff]);
+}
+
+#[test]
+fn a_shorter_grace_counts_from_the_first_asking() {
+    let mut impatient = desired(Power::Stopped, 1);
+    impatient.grace_seconds = 20;
+    let mut found = runs(1);
+    found.note = asked(&found.note, now());
+    let steps =
+        |desired: &DesiredVm, seconds| plan(&of(desired.clone()), &found, later(seconds)).steps;
+    assert_eq!(steps(&impatient, 9), []);
+    assert_eq!(steps(&impatient, 21), [Step::PowerOff]);
+    impatient.grace_seconds = 0;
+    assert_eq!(steps(&impatient, 0), [Step::PowerOff]);
+    // And without any, nobody is asked.
+    assert_eq!(
+        plan(&of(impatient), &runs(1), now()).steps,
+        [Step::PowerOff]
+    );
+}
+
+#[test]
+fn who_ended_a_boot_is_found_out_afterwards() {
+    use EndedBy::{Asked, Crash, Guest, PoweredOff};
+    for (off, was_asked, powered_off, by) in [
+        (Off::Guest, false, false, Guest),
+        (Off::Guest, true, false, Asked),
+        (Off::Guest, true, true, Asked),
+        (Off::Destroyed, true, true, PoweredOff),
+        (Off::Destroyed, false, false, PoweredOff),
+        (Off::Crashed, false, false, Crash),
+        (Off::Crashed, true, false, Crash),
+        (Off::Crashed, true, true, PoweredOff),
+        (Off::Unknown, false, false, Crash),
+        (Off::Unknown, false, true, PoweredOff),
+    ] {
+        let mut found = runs(2);
+        found.domain = domain(2, DomainState::Off(off));
+        found.note.asked = was_asked.then(now);
+        found.note.powered_off = powered_off;
+        let steps = plan(&of(desired(Power::Running, 2)), &found, now()).steps;
+        assert_eq!(
+            steps,
+            [Step::NoteEnd(by)],
+            "{off:?} {was_asked} {powered_off}"
+        );
+    }
+    // After the host was restarted there may be no domain at all.
+    let mut found = runs(2);
+    found.domain = None;
+    let steps = plan(&of(desired(Power::Running, 2)), &found, now()).steps;
+    assert_eq!(steps, [Step::NoteEnd(Crash)]);
+}
+
+#[test]
+fn crashes_are_followed_by_growing_pauses_and_an_end() {
+    let mut wanted = desired(Power::Running, 1);
+    let mut note = began(&Note::default(), 1, now());
+    let mut pauses = Vec::new();
+    for crash in 1..=MOST_CRASHES {
+        note = ended(&note, EndedBy::Crash, 1, now());
+        assert_eq!(note.crashes, crash);
+        let found = Found {
+            note: note.clone(),
+            ..is_off(1, EndedBy::Crash)
+        };
+        let plan = plan(&of(wanted.clone()), &found, now());
+        assert_eq!(plan.steps, []);
+        pauses.extend(plan.next.map(|next| next.as_secs()));
+        if crash == MOST_CRASHES {
+            assert_eq!(plan.state, ObservedState::Failed);
+        } else {
+            assert_eq!(plan.state, ObservedState::Starting);
+            note = began(&note, 1, now());
+        }
+    }
+    assert_eq!(pauses, [1, 2, 4, 8]);
+    let found = Found {
+        note: note.clone(),
+        ..is_off(1, EndedBy::Crash)
+    };
+    // Time does not help; somebody who changes something does.
+    assert_eq!(plan(&of(wanted.clone()), &found, later(3600)).steps, []);
+    wanted.generation = 2;
+    assert_eq!(
+        plan(&of(wanted.clone()), &found, now()).steps,
+        [Step::Start(1)]
+    );
+    let again = ended(&began(&note, 1, now()), EndedBy::Crash, 2, now());
+    assert_eq!(again.crashes, 1);
+    // A boot that lasted was a good one; another boot begins to count anew.
+    let lasted = ended(&began(&note, 1, now()), EndedBy::Crash, 1, later(601));
+    assert_eq!(lasted.crashes, 1);
+    assert_eq!(began(&note, 2, now()).crashes, 0);
+}
+
+#[test]
+fn what_is_not_there_yet_is_made_first_and_what_cannot_be_is_said() {
+    let wanted = of(desired(Power::Running, 1));
+    let disk = DesiredDisk {
+        name: Name::new("root").unwrap(),
+        size_gib: 1,
+        base: None,
+    };
+    let missing = Found {
+        missing: vec![disk.clone()],
+        ..nothing()
+    };
+    let prepares = plan(&wanted, &missing, now());
+    assert_eq!(prepares.steps, [Step::MakeDisk(disk)]);
+    assert_eq!(prepares.state, ObservedState::Preparing);
+    let with = |ability, found: Found| plan(&wanted, &Found { ability, ..found }, now());
+    let waits = with(Ability::NotYet("soon".to_owned()), nothing());
+    assert_eq!(
+        (waits.steps, waits.state),
+        (vec![], ObservedState::Preparing)
+    );
+    let fails = with(Ability::Unable("never".to_owned()), nothing());
+    assert_eq!((fails.steps, fails.state), (vec![], ObservedState::Failed));
+    assert_eq!(fails.reason, "never");
+    // What runs goes on, though it could not be made now.
+    let goes_on = with(Ability::Unable("never".to_owned()), runs(1));
+    assert_eq!(
+        (goes_on.steps, goes_on.state),
+        (vec![], ObservedState::Running)
+    );
+    // Another definition is made when it does not run.
+    let other = with(Ability::Able("other".to_owned()), is_off(0, EndedBy::Asked));
+    assert_eq!(other.steps, [Step::Define(1), Step::Start(1)]);
+    assert_eq!(with(Ability::Able("other".to_owned()), runs(1)).steps, []);
+}
+
+#[test]
+fn what_stands_still_is_told_and_what_nobody_noted_is_noted() {
+    let wanted = of(desired(Power::Running, 1));
+    let paused = Found {
+        domain: domain(1, DomainState::Paused("full".to_owned())),
+        ..runs(1)
+    };
+    let told = plan(&wanted, &paused, now());
+    assert_eq!((told.steps, told.state), (vec![], ObservedState::Paused));
+    assert_eq!(told.reason, "full");
+    let unknown = Found {
+        note: Note::default(),
+        ..runs(1)
+    };
+    assert_eq!(plan(&wanted, &unknown, now()).steps, [Step::NoteBoot(1)]);
+    let stopped = of(desired(Power::Stopped, 1));
+    assert_eq!(plan(&stopped, &unknown, now()).steps, [Step::NoteBoot(1)]);
+    // Wanted again while it was asked to end: it is not ended any more.
+    let mut was_asked = runs(1);
+    was_asked.note = asked(&was_asked.note, now());
+    assert_eq!(
+        plan(&wanted, &was_asked, later(90)).steps,
+        [Step::NoteBoot(1)]
+    );
+}
+
+#[test]
+fn what_is_ordered_away_goes_step_by_step() {
+    for wanted in [Wanted::Gone, Wanted::Purged] {
+        let steps = |found: &Found| plan(&wanted, found, now()).steps;
+        assert_eq!(steps(&runs(1)), [Step::PowerOff]);
+        assert_eq!(steps(&is_off(1, EndedBy::Guest)), [Step::Undefine]);
+        assert_eq!(steps(&nothing()), [Step::RemoveFiles]);
+        let clean = Found {
+            has_files: false,
+            ..nothing()
+        };
+        assert_eq!(steps(&clean), []);
+    }
+}

@@ -1,0 +1,147 @@
+//! Texts that people choose. None of them becomes part of a path, a command line or a domain's definition.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest name, in bytes.
+pub const NAME_BYTES: usize = 200;
+/// The most labels of a VM.
+pub const MOST_LABELS: usize = 64;
+/// The longest key of a label, in bytes.
+pub const LABEL_KEY_BYTES: usize = 63;
+/// The longest value of a label, in bytes.
+pub const LABEL_VALUE_BYTES: usize = 255;
+
+/// A name for people: 1 to 200 bytes, no control character, not only spaces. Need not be unique.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct VmName(String);
+
+/// What schedulers and people sort by: up to 64 of `key: value`. Keys are `[A-Za-z0-9][A-Za-z0-9._/-]{0,62}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    try_from = "BTreeMap<String, String>",
+    into = "BTreeMap<String, String>"
+)]
+pub struct Labels(BTreeMap<String, String>);
+
+impl VmName {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Labels {
+    /// Each with its value.
+    #[must_use]
+    pub fn all(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+}
+
+/// Characters that a terminal obeys: controls, and those that turn the direction of a line around (Unicode's bidirectional
+/// embeddings, overrides and isolates, UAX #9).
+fn is_control(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+impl TryFrom<String> for VmName {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.trim().is_empty() {
+            return Err("must not be empty");
+        }
+        if text.len() > NAME_BYTES {
+            return Err("must be at most 200 bytes");
+        }
+        if text.chars().any(is_control) {
+            return Err("must not have control characters");
+        }
+        Ok(Self(text))
+    }
+}
+
+impl From<VmName> for String {
+    fn from(name: VmName) -> Self {
+        name.0
+    }
+}
+
+impl TryFrom<BTreeMap<String, String>> for Labels {
+    type Error = &'static str;
+
+    fn try_from(labels: BTreeMap<String, String>) -> Result<Self, Self::Error> {
+        if labels.len() > MOST_LABELS {
+            return Err("must be at most 64");
+        }
+        for (key, value) in &labels {
+            let begins_well = key.starts_with(|first: char| first.is_ascii_alphanumeric());
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte);
+            if !begins_well || key.len() > LABEL_KEY_BYTES || !key.bytes().all(is_plain) {
+                return Err(
+                    "must have keys of 1 to 63 letters, digits and ._/-, a letter or digit first",
+                );
+            }
+            if value.len() > LABEL_VALUE_BYTES || value.chars().any(is_control) {
+                return Err("must have values of at most 255 bytes without control characters");
+            }
+        }
+        Ok(Self(labels))
+    }
+}
+
+impl From<Labels> for BTreeMap<String, String> {
+    fn from(labels: Labels) -> Self {
+        labels.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn names_are_short_and_plain() {
+        for good in ["web", "<a href='x'>&", "日本", &"x".repeat(200)] {
+            assert!(VmName::try_from(good.to_owned()).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            "a\nb",
+            "\u{0}",
+            "moc\u{202e}elif",
+            &"x".repeat(201),
+        ] {
+            assert!(VmName::try_from(bad.to_owned()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_few_and_plain() {
+        let of = |key: &str, value: &str| {
+            Labels::try_from(BTreeMap::from([(key.to_owned(), value.to_owned())]))
+        };
+        for (key, value) in [("tier", "web"), ("a/b.c-D", ""), ("9", "ü")] {
+            assert!(of(key, value).is_ok(), "{key}");
+        }
+        for (key, value) in [
+            ("", ""),
+            ("-a", ""),
+            ("ü", ""),
+            (&"a".repeat(64), ""),
+            ("a", &"x".repeat(256)),
+            ("a", "\n"),
+        ] {
+            assert!(of(key, value).is_err(), "{key}");
+        }
+        let many: BTreeMap<_, _> = (0..65).map(|n| (n.to_string(), String::new())).collect();
+        Labels::try_from(many).unwrap_err();
+    }
+}

@@ -1,0 +1,40 @@
+//! PlasmaVMC's records: what is stored of virtual machines, under which keys, what a host is told and what it tells.
+//!
+//! The control plane and the agents of hosts share them. Pure. The design is in `docs/vm.md`.
+//!
+//! ```text
+//!   vm/<org>/<project>/<vm>         Vm            the tenant's: spec, what is wanted, what is
+//!   host/<host>/desired/vm/<vm>     DesiredVm     ─┐ control plane -> agent
+//!   host/<host>/desired/gone/<vm>   GoneOrder     ─┘
+//!   host/<host>/observed/vm/<vm>    ObservedVm    ─┐
+//!   host/<host>/observed/gone/<vm>  GoneDone       │ agent -> control plane
+//!   host/<host>/observed/agent      ObservedAgent  │
+//!   host/<host>/alive               Alive         ─┘ under the agent's lease
+//!   use/<host>                      HostUse       what its VMs are given
+//! ```
+
+#![warn(missing_docs)]
+
+pub mod desired;
+pub mod digest;
+pub mod hardware;
+pub mod host;
+pub mod id;
+pub mod image;
+pub mod key;
+pub mod label;
+pub mod observed;
+pub mod vm;
+
+pub use desired::{Boot, DesiredDisk, DesiredPort, DesiredVm, GoneOrder};
+pub use digest::{Digest, DigestError};
+pub use hardware::{Firmware, Hardware, Hypervisor};
+pub use host::HostUse;
+pub use id::{OperationId, PortId, VmId};
+pub use image::{HeldImage, ImageRef};
+pub use label::{Labels, VmName};
+pub use observed::{
+    Alive, Capacity, End, EndedBy, GoneDone, ObservedAgent, ObservedState, ObservedVm, OrphanVm,
+    Probe,
+};
+pub use vm::{Power, State, Status, Vm, Wanted};

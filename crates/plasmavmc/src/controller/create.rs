@@ -1,0 +1,177 @@
+//! Making a VM.
+//!
+//! | step | does | undo |
+//! |---|---|---|
+//! | `place` | a host with room: VM, `use/<host>`, `desired/vm` in one transaction | taken down there; host and room given back |
+//! | `prepare` | waits until the host has made what it needs | nothing of its own |
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use photon_core::Error;
+use photon_reconcile::{Acted, Operation, OperationState, Steps};
+use photon_store::{Stored, Transaction};
+use plasmavmc_model::{DesiredVm, HostUse, ObservedState, State, Vm, desired};
+
+use super::{
+    Controller,
+    take_down::{LOOK, TakenDown},
+};
+use crate::{
+    operation::{Ours, PLACE, PREPARE},
+    placement::{self, Need},
+    vm::state::HostView,
+};
+
+/// How often hosts are asked for room again.
+const ASK: Duration = Duration::from_secs(5);
+
+/// The steps of `vm.create`.
+pub(super) struct Create<'a>(pub(super) &'a Controller);
+
+impl Steps<Ours> for Create<'_> {
+    async fn act(&self, operation: &Operation<Ours>, step: &str) -> Result<Acted, Error> {
+        let vm = self.0.target(operation).await?;
+        match step {
+            PLACE => self.place(vm).await,
+            PREPARE => self.prepare(vm).await,
+            other => Ok(Acted::Failed(format!("nobody knows the step {other:?}"))),
+        }
+    }
+
+    async fn undo(&self, operation: &Operation<Ours>, step: &str) -> Result<Acted, Error> {
+        if step != PLACE {
+            return Ok(Acted::Done(self.nothing()));
+        }
+        let vm = self.0.target(operation).await?;
+        match self.0.take_down(&vm).await? {
+            TakenDown::Done => self.give_back(vm).await,
+            TakenDown::Waiting(what) => Ok(Acted::Wait { what, within: LOOK }),
+        }
+    }
+
+    fn deadline(&self, step: &str) -> Option<Duration> {
+        let limits = &self.0.app.config.deadlines;
+        match step {
+            PLACE => Some(limits.placing()),
+            _ => Some(limits.preparing()),
+        }
+    }
+
+    async fn end(
+        &self,
+        operation: &Operation<Ours>,
+        transaction: &mut Transaction,
+    ) -> Result<(), Error> {
+        let mut vm = self.0.target(operation).await?;
+        if vm.value.operation == Some(operation.id) {
+            vm.value.operation = None;
+            if operation.state != OperationState::Done {
+                let status = &mut vm.value.status;
+                status.state = State::Error;
+                status.since = Timestamp::now();
+                status.reason.clone_from(&operation.error);
+                status.failed = Some(operation.error.clone());
+            }
+            transaction.replace(&self.0.app.records(), &vm)?;
+        }
+        Ok(())
+    }
+}
+
+impl Create<'_> {
+    fn nothing(&self) -> Transaction {
+        self.0.app.store.transaction()
+    }
+
+    async fn place(&self, mut vm: Stored<Vm>) -> Result<Acted, Error> {
+        if vm.value.host.is_some() {
+            return Ok(Acted::Done(self.nothing()));
+        }
+        let app = &self.0.app;
+        let offers = super::offers(app).await?;
+        let placed = placement::place(&offers, &Need::of(&vm.value), &app.config.placement);
+        let offer = match placed {
+            Ok(offer) => offer,
+            Err(why) => {
+                let what = format!("a host: {why}");
+                return Ok(Acted::Wait { what, within: ASK });
+            }
+        };
+        let host = &offer.host;
+        vm.value.host = Some(host.clone());
+        // From its first host, and the same ever after.
+        let hardware = vm.value.hardware.take();
+        vm.value.hardware = hardware.or_else(|| Some(offer.agent.hardware.clone()));
+        let Some(wish) = vm.value.desired() else {
+            return Err(Error::internal("a VM with a host has nothing to be told"));
+        };
+        let mut writes = self.nothing();
+        let given = app.records::<HostUse>();
+        let size = vm.value.size();
+        match given.get(&HostUse::key(host)).await? {
+            // As it was when it was decided: somebody else may have placed something since.
+            Some(mut found) if found.value == offer.used => {
+                found.value = found.value.with(size);
+                writes.replace(&given, &found)?;
+            }
+            None if offer.used == HostUse::default() => {
+                writes.create(&given, &HostUse::key(host), &size)?;
+            }
+            _ => return Err(Error::conflict("something else was placed there meanwhile")),
+        }
+        writes.create(
+            &app.records::<DesiredVm>(),
+            &desired::vm_key(host, vm.value.id),
+            &wish,
+        )?;
+        writes.replace(&app.records(), &vm)?;
+        Ok(Acted::Done(writes))
+    }
+
+    async fn prepare(&self, vm: Stored<Vm>) -> Result<Acted, Error> {
+        // What was asked for meanwhile is told, too: a start that is remembered begins here.
+        let vm = self.0.tell_host(vm).await?;
+        let Some(host) = &vm.value.host else {
+            return Ok(Acted::Failed("it has no host".to_owned()));
+        };
+        let wait = |what: &str| Acted::Wait {
+            what: what.to_owned(),
+            within: LOOK,
+        };
+        let observed = match self.0.app.hosts.view(host, vm.value.id) {
+            HostView::Silent { .. } => return Ok(wait("its host, which is silent")),
+            HostView::Alive { observed, .. } => observed,
+        };
+        Ok(match observed {
+            None => wait("its host to begin"),
+            Some(seen) if seen.state == ObservedState::Preparing => wait("its host to prepare it"),
+            Some(seen) if seen.state == ObservedState::Failed => {
+                // Of what was wanted before, it is no answer.
+                if seen.generation < vm.value.wanted.generation {
+                    wait("its host to try again")
+                } else {
+                    Acted::Failed(seen.reason)
+                }
+            }
+            Some(_) => Acted::Done(self.nothing()),
+        })
+    }
+
+    /// What the host is no more to do, and was given for it.
+    async fn give_back(&self, mut vm: Stored<Vm>) -> Result<Acted, Error> {
+        let mut writes = self.nothing();
+        if let Some(host) = vm.value.host.take() {
+            if let Some(order) = self.0.given_order(&host, vm.value.id).await? {
+                writes.delete(&self.0.app.records(), &order)?;
+            }
+            if let Some(given) = self.0.given_back(&host, vm.value.size()).await? {
+                writes.replace(&self.0.app.records(), &given)?;
+            }
+            // Nobody has seen it run: the next host may offer another one.
+            vm.value.hardware = None;
+            writes.replace(&self.0.app.records(), &vm)?;
+        }
+        Ok(Acted::Done(writes))
+    }
+}

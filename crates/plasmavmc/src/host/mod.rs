@@ -1,0 +1,144 @@
+//! Hosts: what is told to their agents and what they tell.
+//!
+//! ```text
+//!   /photon/plasmavmc/host/…  ──feed──> Hosts ──> images, room, how VMs are
+//!                                         └──> the controller's queue: which VMs are to be looked at
+//! ```
+//!
+//! Every process follows it; what it knows is lost and read again.
+
+pub(crate) mod grpc;
+pub(crate) mod rest;
+mod seen;
+pub(crate) mod service;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use parking_lot::RwLock;
+use photon_core::Name;
+use photon_reconcile::Queue;
+use photon_store::{FeedEvent, Store};
+use plasmavmc_model::{HeldImage, ObservedAgent, VmId, key};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use self::seen::Seen;
+use crate::vm::state::HostView;
+
+/// After an error that trying again at once does not help against.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// What is known of hosts. Clones are one.
+#[derive(Clone, Debug)]
+pub(crate) struct Hosts(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    seen: RwLock<Seen>,
+    /// Whether everything was told at least once.
+    complete: watch::Sender<bool>,
+    /// Where it is said which VMs were spoken of.
+    queue: Queue<VmId>,
+}
+
+/// A host, as it is shown.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    pub(crate) host: Name,
+    pub(crate) alive: bool,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) agent: Option<ObservedAgent>,
+}
+
+impl Hosts {
+    /// Nothing yet; `queue` hears of every VM that was spoken of.
+    pub(crate) fn new(queue: Queue<VmId>) -> Self {
+        Self(Arc::new(Inner {
+            seen: RwLock::default(),
+            complete: watch::Sender::new(false),
+            queue,
+        }))
+    }
+
+    /// Waits until everything was told once.
+    pub(crate) async fn complete(&self) {
+        let mut complete = self.0.complete.subscribe();
+        // The sender lives as long as this.
+        let _ = complete.wait_for(|complete| *complete).await;
+    }
+
+    /// What is known of a VM on its host.
+    pub(crate) fn view(&self, host: &Name, vm: VmId) -> HostView {
+        self.0.seen.read().view(host, vm)
+    }
+
+    /// Whether a host has said that nothing of a VM is left there.
+    pub(crate) fn is_gone(&self, host: &Name, vm: VmId) -> bool {
+        self.0.seen.read().is_gone(host, vm)
+    }
+
+    /// Those that report, and what they say of themselves.
+    pub(crate) fn alive(&self) -> Vec<(Name, ObservedAgent)> {
+        self.0.seen.read().alive()
+    }
+
+    /// All images that any host has said that it holds, each once.
+    pub(crate) fn images(&self) -> BTreeSet<HeldImage> {
+        self.0.seen.read().images()
+    }
+
+    /// All of them, by name.
+    pub(crate) fn all(&self) -> Vec<Shown> {
+        self.0.seen.read().all()
+    }
+
+    /// Follows what is told, until it is stopped.
+    pub(crate) async fn follow(self, store: Store, stop: CancellationToken) {
+        let mut feed = store.feed(key::HOSTS);
+        loop {
+            match stop.run_until_cancelled(feed.next_batch()).await {
+                Some(Ok(events)) => self.take(&store, events),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "what hosts report cannot be followed");
+                    if stop
+                        .run_until_cancelled(tokio::time::sleep(PAUSE))
+                        .await
+                        .is_none()
+                    {
+                        return;
+                    }
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn take(&self, store: &Store, events: Vec<FeedEvent>) {
+        let mut spoken_of = BTreeSet::new();
+        let mut is_complete = false;
+        {
+            let mut seen = self.0.seen.write();
+            for event in events {
+                match event {
+                    FeedEvent::Snapshot { entries, .. } => {
+                        spoken_of.extend(seen.forget());
+                        for entry in entries {
+                            spoken_of.extend(seen.put(store, entry));
+                        }
+                        is_complete = true;
+                    }
+                    FeedEvent::Put(entry) => spoken_of.extend(seen.put(store, entry)),
+                    FeedEvent::Delete { key, .. } => {
+                        spoken_of.extend(seen.delete(&key, Timestamp::now()));
+                    }
+                    FeedEvent::Synced { .. } => {}
+                }
+            }
+        }
+        if is_complete {
+            self.0.complete.send_replace(true);
+        }
+        spoken_of.into_iter().for_each(|vm| self.0.queue.add(vm));
+    }
+}

@@ -1,0 +1,41 @@
+//! PlasmaVMC's control plane: virtual machines, as records, and what makes them so.
+//!
+//! What runs on a host is the agent's; here it is decided what is wanted, where it is put, and what is shown of it.
+//!
+//! ```text
+//!   REST  ── rest.rs of each resource ──┐
+//!                                       ├──> service.rs: the use cases ──> one transaction ──> the store
+//!   gRPC  ── grpc.rs ───────────────────┘                                                       │ watch
+//!                                                                                               v
+//!   host/<host>/observed/… ──> host: what agents tell ──> controller: one leads, one worker a VM ──> host/<host>/desired/…
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | `vm` | virtual machines: requests, states, use cases, doors |
+//! | `image` `host` `operation` | what hosts hold, what they tell, long work |
+//! | `placement` | which host a VM is put on |
+//! | `controller` | makes hosts do what is wanted, and VMs show what hosts tell |
+//! | `refusal` | what is refused |
+//! | `rest` `grpc` | the doors |
+//! | `config` `run` `app` | the process |
+//!
+//! The design is in `docs/vm.md`.
+
+mod app;
+pub mod config;
+mod controller;
+mod grpc;
+mod host;
+mod image;
+mod operation;
+mod placement;
+mod refusal;
+pub mod rest;
+pub mod run;
+mod vm;
+
+pub use app::App;
+pub use config::Config;
+pub use grpc::declared as methods;
+pub use run::{Running, Sockets, accept_store, start};

@@ -1,0 +1,39 @@
+//! The OpenAPI document of all routes.
+
+use photon_service::openapi::{Credentials, complete};
+use utoipa::OpenApi;
+
+use crate::{host, image, operation, vm};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "PlasmaVMC",
+        description = "Virtual machines. Requests change what is wanted of a VM and are answered at once; `state` says how it is. In dev mode no \
+                       credential is needed; a credential that is shown is checked in either mode. What belongs to others, or does not \
+                       exist, answers 404.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    paths(
+        vm::rest::create, vm::rest::list, vm::rest::get, vm::rest::update, vm::rest::delete,
+        vm::rest::start, vm::rest::stop, vm::rest::reboot,
+        vm::rest::pause, vm::rest::resume, vm::rest::suspend, vm::rest::resize, vm::rest::console,
+        image::rest::list, host::rest::list, operation::rest::get,
+    ),
+    modifiers(&Credentials),
+    tags(
+        (name = "vms", description = "Virtual machines"),
+        (name = "images", description = "What they boot"),
+        (name = "hosts", description = "Where they run"),
+        (name = "operations", description = "Work that takes longer than a request"),
+    )
+)]
+struct Document;
+
+/// The document, as it is served at `/openapi.json` and kept in `docs/api/openapi/plasmavmc.yaml`.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut document = Document::openapi();
+    complete(&mut document, &super::declared());
+    document
+}

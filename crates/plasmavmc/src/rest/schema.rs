@@ -1,0 +1,67 @@
+//! How texts with a form of their own look in the OpenAPI document. Nothing here is built.
+
+use std::collections::HashMap;
+
+use utoipa::ToSchema;
+
+/// What people call it: 1 to 200 bytes, no control characters, not only spaces. Need not be unique.
+#[derive(ToSchema)]
+#[schema(value_type = String, min_length = 1, max_length = 200, example = "app-server-03")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct VmNameText(String);
+
+/// The id of a VM.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = "^vm-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+    example = "vm-019ac8e5-3c00-7001-8c00-000000000001"
+)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct VmText(String);
+
+/// The id of an operation.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = "^op-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+    example = "op-019ac8e5-3c00-7001-8c00-000000000002"
+)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct OperationText(String);
+
+/// What runs a VM: with the CPU's help, or emulated.
+#[derive(ToSchema)]
+#[schema(as = Hypervisor, rename_all = "lowercase")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) enum HypervisorText {
+    Kvm,
+    Qemu,
+}
+
+/// How a VM is.
+#[derive(ToSchema)]
+#[schema(as = VmState)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) enum StateText {
+    Creating,
+    Stopped,
+    Starting,
+    Running,
+    Stopping,
+    Error,
+    Deleting,
+    Unknown,
+}
+
+/// Up to 64: keys of 1 to 63 letters, digits and `._/-`, the first a letter or digit; values of up to 255 bytes.
+#[derive(ToSchema)]
+#[schema(value_type = HashMap<String, String>, example = json!({"tier": "web"}))]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct LabelsText(HashMap<String, String>);
+
+/// The digest of an image.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^sha256:[0-9a-f]{64}$")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct ImageDigestText(String);

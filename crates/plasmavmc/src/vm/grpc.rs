@@ -1,0 +1,255 @@
+//! `photon.plasmavmc.v1.Vms`.
+
+use photon_auth::Context;
+use photon_core::Error;
+use photon_proto::photon::plasmavmc::v1::{self as pb, vms_server::Vms};
+use photon_service::{
+    scope::{Home, Owner},
+    versioned::Versioned,
+};
+use plasmavmc_model::{Labels, Vm};
+use tonic::{Request, Response, Status};
+
+use super::{
+    NewVm, Size, VmChange, VmFilter, hypervisor, request,
+    rest::{later, sees_hosts, wanted},
+    service, state,
+};
+use crate::{
+    app::App,
+    grpc::{
+        Doors,
+        fields::{ask, given, id, maybe_name, name, shown_time, valid},
+    },
+    image,
+};
+
+fn message(vm: Versioned<Vm>, sees_hosts: bool) -> pb::Vm {
+    let Versioned { value, revision } = vm;
+    let host = value.host.filter(|_| sees_hosts);
+    pb::Vm {
+        id: value.id.to_string(),
+        name: value.name.into(),
+        org_id: value.org.into(),
+        project_id: value.project.into(),
+        state: value.status.state.as_str().to_owned(),
+        state_reason: value.status.reason,
+        state_since: Some(shown_time(value.status.since)),
+        wanted_state: wanted(value.wanted.power).to_owned(),
+        cpus: value.vcpus,
+        memory_mb: value.memory_mib,
+        disk_size_gb: value.disk_gib.unwrap_or(0),
+        hypervisor: value
+            .hypervisor
+            .map(|one| one.to_string())
+            .unwrap_or_default(),
+        hypervisor_in_use: value
+            .status
+            .hypervisor
+            .map(|one| one.to_string())
+            .unwrap_or_default(),
+        image_id: value.image.name.into(),
+        image_digest: image::shown(value.image.digest),
+        labels: value.labels.all().clone().into_iter().collect(),
+        deletion_protection: value.deletion_protection,
+        host_id: host.map(String::from).unwrap_or_default(),
+        operation_id: value.operation.map(|id| id.to_string()).unwrap_or_default(),
+        created_at: Some(shown_time(value.created_at)),
+        updated_at: Some(shown_time(value.updated_at)),
+        revision,
+    }
+}
+
+fn answer(ctx: &Context, vm: Versioned<Vm>) -> pb::Vm {
+    message(vm, sees_hosts(ctx))
+}
+
+fn labels(labels: impl IntoIterator<Item = (String, String)>) -> Result<Labels, Error> {
+    let labels: std::collections::BTreeMap<String, String> = labels.into_iter().collect();
+    valid("labels", labels)
+}
+
+/// What is not there yet, of a VM that is.
+async fn not_yet(app: &App, ctx: &Context, id_text: &str, what: &str) -> Result<pb::Vm, Error> {
+    service::get(app, ctx, id("vm", id_text)?, &Owner::default()).await?;
+    Err(later(what))
+}
+
+#[tonic::async_trait]
+impl Vms for Doors {
+    async fn create(
+        &self,
+        request: Request<pb::CreateVmRequest>,
+    ) -> Result<Response<pb::Vm>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            // What it is comes before where it is.
+            given(&asked.name).ok_or_else(|| Error::required("name"))?;
+            let new = NewVm {
+                name: valid("name", asked.name)?,
+                size: Size::new(
+                    asked.vcpus,
+                    asked.memory_mib,
+                    Some(asked.disk_size_gb).filter(|gib| *gib != 0),
+                )?,
+                home: Home {
+                    org: name("org_id", &asked.org_id)?,
+                    project: name("project_id", &asked.project_id)?,
+                },
+                hypervisor: hypervisor(given(&asked.hypervisor))?,
+                image: given(&asked.image_id).map(str::to_owned),
+                start: asked.start,
+                labels: labels(asked.labels)?,
+                deletion_protection: asked.deletion_protection,
+            };
+            Ok(answer(&ctx, service::create(&app, &ctx, new).await?))
+        })
+        .await
+    }
+
+    async fn get(&self, request: Request<pb::GetVmRequest>) -> Result<Response<pb::Vm>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            let id = id("vm", &asked.id)?;
+            let vm = service::get(&app, &ctx, id, &Owner::default()).await?;
+            Ok(answer(&ctx, vm))
+        })
+        .await
+    }
+
+    async fn list(
+        &self,
+        request: Request<pb::ListVmsRequest>,
+    ) -> Result<Response<pb::ListVmsResponse>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            let filter = VmFilter {
+                owner: Owner {
+                    org: maybe_name("org_id", &asked.org_id)?,
+                    project: maybe_name("project_id", &asked.project_id)?,
+                },
+                name: given(&asked.name).map(str::to_owned),
+                state: state(given(&asked.state))?,
+            };
+            let ask = ask(asked.limit, &asked.page_token)?;
+            let listing = service::list(&app, &ctx, &filter, &ask).await?;
+            let sees_hosts = sees_hosts(&ctx);
+            let rows = listing.items.into_iter();
+            Ok(pb::ListVmsResponse {
+                vms: rows.map(|vm| message(vm, sees_hosts)).collect(),
+                next_page_token: listing.next_page_token.unwrap_or_default(),
+            })
+        })
+        .await
+    }
+
+    async fn update(
+        &self,
+        request: Request<pb::UpdateVmRequest>,
+    ) -> Result<Response<pb::Vm>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            let id = id("vm", &asked.id)?;
+            let change = VmChange {
+                name: asked.name.map(|name| valid("name", name)).transpose()?,
+                labels: asked.labels.map(|all| labels(all.labels)).transpose()?,
+                deletion_protection: asked.deletion_protection,
+            };
+            let owner = Owner::default();
+            let vm = service::update(&app, &ctx, id, &owner, &change, asked.revision).await?;
+            Ok(answer(&ctx, vm))
+        })
+        .await
+    }
+
+    async fn delete(
+        &self,
+        request: Request<pb::DeleteVmRequest>,
+    ) -> Result<Response<pb::Vm>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            let id = id("vm", &asked.id)?;
+            let owner = Owner::default();
+            let vm = service::delete(&app, &ctx, id, &owner, asked.revision).await?;
+            Ok(answer(&ctx, vm))
+        })
+        .await
+    }
+
+    async fn start(
+        &self,
+        request: Request<pb::StartVmRequest>,
+    ) -> Result<Response<pb::Vm>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            power(&app, &ctx, &asked.id, request::Request::Start).await
+        })
+        .await
+    }
+
+    async fn stop(&self, request: Request<pb::StopVmRequest>) -> Result<Response<pb::Vm>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            let grace_seconds = service::grace(&app, asked.force);
+            let request = request::Request::Stop { grace_seconds };
+            power(&app, &ctx, &asked.id, request).await
+        })
+        .await
+    }
+
+    async fn reboot(
+        &self,
+        request: Request<pb::RebootVmRequest>,
+    ) -> Result<Response<pb::Vm>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            let grace_seconds = service::grace(&app, asked.force);
+            let request = request::Request::Reboot { grace_seconds };
+            power(&app, &ctx, &asked.id, request).await
+        })
+        .await
+    }
+
+    async fn pause(
+        &self,
+        request: Request<pb::PauseVmRequest>,
+    ) -> Result<Response<pb::Vm>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            not_yet(&app, &ctx, &asked.id, "pausing a VM").await
+        })
+        .await
+    }
+
+    async fn resume(
+        &self,
+        request: Request<pb::ResumeVmRequest>,
+    ) -> Result<Response<pb::Vm>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            not_yet(&app, &ctx, &asked.id, "resuming a VM").await
+        })
+        .await
+    }
+
+    async fn suspend(
+        &self,
+        request: Request<pb::SuspendVmRequest>,
+    ) -> Result<Response<pb::Vm>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            not_yet(&app, &ctx, &asked.id, "suspending a VM").await
+        })
+        .await
+    }
+
+    async fn resize(
+        &self,
+        request: Request<pb::ResizeVmRequest>,
+    ) -> Result<Response<pb::Vm>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            not_yet(&app, &ctx, &asked.id, "resizing a VM").await
+        })
+        .await
+    }
+}
+
+async fn power(
+    app: &App,
+    ctx: &Context,
+    id_text: &str,
+    request: request::Request,
+) -> Result<pb::Vm, Error> {
+    let id = id("vm", id_text)?;
+    let vm = service::power(app, ctx, id, &Owner::default(), request).await?;
+    Ok(answer(ctx, vm))
+}

@@ -1,0 +1,529 @@
+//! `/api/v1/vms`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use jiff::Timestamp;
+use photon_auth::{Context, rest::Routes};
+use photon_authz::{Permission, Scope};
+use photon_core::{Code, Error, Name};
+use photon_server::rest::{Data, Envelope, Json, Path, Query, RestError, RestResult};
+use photon_service::{
+    listing::Ask,
+    openapi::Failure,
+    rest::{IdText, IfMatch, IfMatchHeader, OwnerQuery, Revised},
+    scope::{Home, Owner},
+    versioned::Versioned,
+};
+use plasmavmc_model::{Hypervisor, Labels, OperationId, Power, Vm, VmId, VmName};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{NewVm, Size, VmChange, VmFilter, hypervisor, request::Request, service};
+use crate::{
+    app::App,
+    image,
+    rest::schema::{
+        HypervisorText, ImageDigestText, LabelsText, OperationText, StateText, VmNameText, VmText,
+    },
+};
+
+pub(crate) fn routes() -> Routes<Arc<App>> {
+    Routes::new()
+        .create("/api/v1/vms", "plasmavmc.vms.create", create)
+        .get("/api/v1/vms", "plasmavmc.vms.list", list)
+        .get("/api/v1/vms/{id}", "plasmavmc.vms.get", get)
+        .patch("/api/v1/vms/{id}", "plasmavmc.vms.update", update)
+        .delete("/api/v1/vms/{id}", "plasmavmc.vms.delete", delete)
+        .post("/api/v1/vms/{id}/start", "plasmavmc.vms.start", start)
+        .post("/api/v1/vms/{id}/stop", "plasmavmc.vms.stop", stop)
+        .post("/api/v1/vms/{id}/reboot", "plasmavmc.vms.reboot", reboot)
+        .post("/api/v1/vms/{id}/pause", "plasmavmc.vms.pause", pause)
+        .post("/api/v1/vms/{id}/resume", "plasmavmc.vms.resume", resume)
+        .post("/api/v1/vms/{id}/suspend", "plasmavmc.vms.suspend", suspend)
+        .post("/api/v1/vms/{id}/resize", "plasmavmc.vms.resize", resize)
+        .get("/api/v1/vms/{id}/console", "plasmavmc.vms.console", console)
+}
+
+/// A VM to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewVm)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateBody {
+    /// Its name, for people; need not be unique.
+    #[schema(value_type = VmNameText)]
+    name: VmName,
+    /// CPUs.
+    #[schema(minimum = 1, maximum = 256)]
+    vcpus: u64,
+    /// Memory, in MiB.
+    #[schema(minimum = 16, maximum = 4_194_304)]
+    memory_mib: u64,
+    /// The org that owns the project.
+    #[schema(value_type = IdText)]
+    org_id: Name,
+    /// The project that owns it.
+    #[schema(value_type = IdText)]
+    project_id: Name,
+    /// What is to run it; KVM that is not there may be emulated, and `hypervisor_in_use` says so.
+    #[schema(value_type = Option<HypervisorText>)]
+    hypervisor: Option<String>,
+    /// Its image, by name or `sha256:…`. Without one it is the default.
+    #[schema(max_length = 200)]
+    image_id: Option<String>,
+    /// The size of its root disk, in GiB. Without it there is none.
+    #[schema(minimum = 1, maximum = 16384)]
+    disk_size_gb: Option<u64>,
+    /// Whether it is to run as soon as it is made.
+    #[serde(default)]
+    start: bool,
+    /// What it is sorted by.
+    #[serde(default)]
+    #[schema(value_type = LabelsText, required = false)]
+    labels: Labels,
+    /// Whether it is refused to be deleted.
+    #[serde(default)]
+    deletion_protection: bool,
+}
+
+/// What changes of a VM; what is absent stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = VmChange)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangeBody {
+    /// Its name.
+    #[schema(value_type = Option<VmNameText>)]
+    name: Option<VmName>,
+    /// All its labels.
+    #[schema(value_type = Option<LabelsText>)]
+    labels: Option<Labels>,
+    /// Whether it is refused to be deleted.
+    deletion_protection: Option<bool>,
+}
+
+/// How a VM is to end what it runs.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = VmStop)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StopBody {
+    /// Powered off at once. Otherwise the guest is asked to shut down, and powered off when its time is over.
+    #[serde(default)]
+    force: bool,
+}
+
+/// How large a VM is to be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = VmResize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResizeBody {
+    /// CPUs.
+    #[schema(minimum = 1, maximum = 256)]
+    vcpus: Option<u64>,
+    /// Memory, in MiB.
+    #[schema(minimum = 16, maximum = 4_194_304)]
+    memory_mib: Option<u64>,
+}
+
+/// Which VMs.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// Only those of this org.
+    #[param(value_type = Option<IdText>)]
+    org_id: Option<Name>,
+    /// Only those of this project.
+    #[param(value_type = Option<IdText>)]
+    project_id: Option<Name>,
+    /// Only those of this name.
+    name: Option<String>,
+    /// Only those in this state.
+    #[param(value_type = Option<StateText>)]
+    state: Option<String>,
+    /// The most rows of a page. Without it everything, up to 10,000.
+    #[param(minimum = 1, maximum = 10000)]
+    limit: Option<u64>,
+    /// Where to continue: `next_page_token` of the page before.
+    page_token: Option<String>,
+}
+
+/// A VM.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Vm)]
+pub(crate) struct Answer {
+    #[schema(value_type = VmText)]
+    id: VmId,
+    name: String,
+    #[schema(value_type = StateText)]
+    state: &'static str,
+    cpus: u32,
+    /// In MiB.
+    memory_mb: u64,
+    #[schema(value_type = IdText)]
+    org_id: Name,
+    #[schema(value_type = IdText)]
+    project_id: Name,
+    /// Why it is in that state, where there is something to say.
+    state_reason: String,
+    #[schema(value_type = String, format = DateTime)]
+    state_since: Timestamp,
+    /// What was asked for last: `Running` or `Stopped`.
+    #[schema(example = "Running")]
+    wanted_state: &'static str,
+    /// In GiB; null: no disk.
+    disk_size_gb: Option<u32>,
+    /// What was asked to run it.
+    #[schema(value_type = Option<HypervisorText>)]
+    hypervisor: Option<&'static str>,
+    /// What runs it in truth; null while nothing does.
+    #[schema(value_type = Option<HypervisorText>)]
+    hypervisor_in_use: Option<&'static str>,
+    #[schema(value_type = IdText, example = "photon-mini")]
+    image_id: Name,
+    #[schema(value_type = ImageDigestText)]
+    image_digest: String,
+    #[schema(value_type = LabelsText)]
+    labels: Labels,
+    deletion_protection: bool,
+    /// Where it is; null to those who may not see hosts.
+    #[schema(value_type = Option<IdText>)]
+    host_id: Option<Name>,
+    /// What is being done to it.
+    #[schema(value_type = Option<OperationText>)]
+    operation_id: Option<OperationId>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+    /// The store's revision of its last change.
+    revision: i64,
+}
+
+/// VMs.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Vms)]
+pub(crate) struct ListAnswer {
+    vms: Vec<Answer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next_page_token: Option<String>,
+}
+
+/// The word for what was asked for.
+pub(crate) fn wanted(power: Power) -> &'static str {
+    match power {
+        Power::Running => "Running",
+        Power::Stopped => "Stopped",
+    }
+}
+
+/// Whether the caller is told where VMs are.
+pub(crate) fn sees_hosts(ctx: &Context) -> bool {
+    Permission::new("plasmavmc.hosts.list").is_ok_and(|list| ctx.is_given(&list, &Scope::System))
+}
+
+impl Answer {
+    fn of(vm: Versioned<Vm>, sees_hosts: bool) -> Self {
+        let Versioned { value, revision } = vm;
+        Self {
+            id: value.id,
+            name: value.name.into(),
+            state: value.status.state.as_str(),
+            cpus: value.vcpus,
+            memory_mb: value.memory_mib,
+            org_id: value.org,
+            project_id: value.project,
+            state_reason: value.status.reason,
+            state_since: value.status.since,
+            wanted_state: wanted(value.wanted.power),
+            disk_size_gb: value.disk_gib,
+            hypervisor: value.hypervisor.map(Hypervisor::as_str),
+            hypervisor_in_use: value.status.hypervisor.map(Hypervisor::as_str),
+            image_id: value.image.name,
+            image_digest: image::shown(value.image.digest),
+            labels: value.labels,
+            deletion_protection: value.deletion_protection,
+            host_id: value.host.filter(|_| sees_hosts),
+            operation_id: value.operation,
+            created_at: value.created_at,
+            updated_at: value.updated_at,
+            revision,
+        }
+    }
+}
+
+fn ok(ctx: &Context, vm: Versioned<Vm>) -> Revised<Answer> {
+    Revised::ok(vm.revision, Answer::of(vm, sees_hosts(ctx)))
+}
+
+/// Has a VM made. It is `Creating` until it is; a start before that is remembered.
+#[utoipa::path(
+    post, path = "/api/v1/vms", tag = "vms", operation_id = "create_vm",
+    request_body = CreateBody,
+    responses((status = 201, body = Envelope<Answer>), Failure)
+)]
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Json(body): Json<CreateBody>,
+) -> Result<Revised<Answer>, RestError> {
+    let new = NewVm {
+        name: body.name,
+        size: Size::new(body.vcpus, body.memory_mib, body.disk_size_gb)?,
+        home: Home {
+            org: body.org_id,
+            project: body.project_id,
+        },
+        hypervisor: hypervisor(body.hypervisor.as_deref())?,
+        image: body.image_id,
+        start: body.start,
+        labels: body.labels,
+        deletion_protection: body.deletion_protection,
+    };
+    let vm = service::create(&app, &ctx, new).await?;
+    Ok(Revised::created(
+        vm.revision,
+        Answer::of(vm, sees_hosts(&ctx)),
+    ))
+}
+
+/// Lists the VMs the caller may see.
+#[utoipa::path(
+    get, path = "/api/v1/vms", tag = "vms", operation_id = "list_vms",
+    params(ListQuery),
+    responses((status = 200, body = Envelope<ListAnswer>), Failure)
+)]
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Query(query): Query<ListQuery>,
+) -> RestResult<ListAnswer> {
+    let ask = Ask::new(query.limit, query.page_token.as_deref())?;
+    let filter = VmFilter {
+        owner: Owner {
+            org: query.org_id,
+            project: query.project_id,
+        },
+        name: query.name,
+        state: super::state(query.state.as_deref())?,
+    };
+    let listing = service::list(&app, &ctx, &filter, &ask).await?;
+    let sees_hosts = sees_hosts(&ctx);
+    let rows = listing.items.into_iter();
+    Ok(Data(ListAnswer {
+        vms: rows.map(|vm| Answer::of(vm, sees_hosts)).collect(),
+        next_page_token: listing.next_page_token,
+    }))
+}
+
+/// A VM.
+#[utoipa::path(
+    get, path = "/api/v1/vms/{id}", tag = "vms", operation_id = "get_vm",
+    params(("id" = VmText, Path), OwnerQuery),
+    responses((status = 200, body = Envelope<Answer>), Failure)
+)]
+pub(crate) async fn get(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Path(id): Path<VmId>,
+    Query(owner): Query<OwnerQuery>,
+) -> Result<Revised<Answer>, RestError> {
+    let vm = service::get(&app, &ctx, id, &owner.into()).await?;
+    Ok(ok(&ctx, vm))
+}
+
+/// Changes what people call a VM and sort it by, and whether it may be deleted.
+#[utoipa::path(
+    patch, path = "/api/v1/vms/{id}", tag = "vms", operation_id = "update_vm",
+    params(("id" = VmText, Path), OwnerQuery, IfMatchHeader),
+    request_body = ChangeBody,
+    responses((status = 200, body = Envelope<Answer>), Failure)
+)]
+pub(crate) async fn update(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Path(id): Path<VmId>,
+    Query(owner): Query<OwnerQuery>,
+    IfMatch(expected): IfMatch,
+    Json(body): Json<ChangeBody>,
+) -> Result<Revised<Answer>, RestError> {
+    let change = VmChange {
+        name: body.name,
+        labels: body.labels,
+        deletion_protection: body.deletion_protection,
+    };
+    let vm = service::update(&app, &ctx, id, &owner.into(), &change, expected).await?;
+    Ok(ok(&ctx, vm))
+}
+
+/// Has a VM deleted, whatever it does. It is `Deleting` until nothing of it is left on its host.
+#[utoipa::path(
+    delete, path = "/api/v1/vms/{id}", tag = "vms", operation_id = "delete_vm",
+    params(("id" = VmText, Path), OwnerQuery, IfMatchHeader),
+    responses((status = 200, body = Envelope<Answer>), Failure)
+)]
+pub(crate) async fn delete(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Path(id): Path<VmId>,
+    Query(owner): Query<OwnerQuery>,
+    IfMatch(expected): IfMatch,
+) -> Result<Revised<Answer>, RestError> {
+    let vm = service::delete(&app, &ctx, id, &owner.into(), expected).await?;
+    Ok(ok(&ctx, vm))
+}
+
+/// Wants a VM to run. Of one that is being made it is remembered; one that runs stays as it is.
+#[utoipa::path(
+    post, path = "/api/v1/vms/{id}/start", tag = "vms", operation_id = "start_vm",
+    params(("id" = VmText, Path), OwnerQuery),
+    responses((status = 200, body = Envelope<Answer>), Failure)
+)]
+pub(crate) async fn start(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Path(id): Path<VmId>,
+    Query(owner): Query<OwnerQuery>,
+) -> Result<Revised<Answer>, RestError> {
+    let vm = service::power(&app, &ctx, id, &owner.into(), Request::Start).await?;
+    Ok(ok(&ctx, vm))
+}
+
+/// Wants a VM not to run.
+#[utoipa::path(
+    post, path = "/api/v1/vms/{id}/stop", tag = "vms", operation_id = "stop_vm",
+    params(("id" = VmText, Path), OwnerQuery),
+    request_body = StopBody,
+    responses((status = 200, body = Envelope<Answer>), Failure)
+)]
+pub(crate) async fn stop(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Path(id): Path<VmId>,
+    Query(owner): Query<OwnerQuery>,
+    Json(body): Json<StopBody>,
+) -> Result<Revised<Answer>, RestError> {
+    let grace_seconds = service::grace(&app, body.force);
+    let request = Request::Stop { grace_seconds };
+    let vm = service::power(&app, &ctx, id, &owner.into(), request).await?;
+    Ok(ok(&ctx, vm))
+}
+
+/// Has a VM that is to run begin again.
+#[utoipa::path(
+    post, path = "/api/v1/vms/{id}/reboot", tag = "vms", operation_id = "reboot_vm",
+    params(("id" = VmText, Path), OwnerQuery),
+    request_body = StopBody,
+    responses((status = 200, body = Envelope<Answer>), Failure)
+)]
+pub(crate) async fn reboot(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Path(id): Path<VmId>,
+    Query(owner): Query<OwnerQuery>,
+    Json(body): Json<StopBody>,
+) -> Result<Revised<Answer>, RestError> {
+    let grace_seconds = service::grace(&app, body.force);
+    let request = Request::Reboot { grace_seconds };
+    let vm = service::power(&app, &ctx, id, &owner.into(), request).await?;
+    Ok(ok(&ctx, vm))
+}
+
+/// What is not there yet, of a VM that is.
+async fn not_yet(
+    app: &App,
+    ctx: &Context,
+    id: VmId,
+    owner: OwnerQuery,
+    what: &str,
+) -> Result<Revised<Answer>, RestError> {
+    service::get(app, ctx, id, &owner.into()).await?;
+    Err(later(what).into())
+}
+
+/// That something is not there yet.
+pub(crate) fn later(what: &str) -> Error {
+    Error::new(Code::NOT_IMPLEMENTED, format!("{what} is not there yet"))
+}
+
+/// Has a VM stand still. Not there yet.
+#[utoipa::path(
+    post, path = "/api/v1/vms/{id}/pause", tag = "vms", operation_id = "pause_vm",
+    params(("id" = VmText, Path), OwnerQuery),
+    responses((status = 501, body = photon_server::rest::ErrorEnvelope), Failure)
+)]
+pub(crate) async fn pause(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Path(id): Path<VmId>,
+    Query(owner): Query<OwnerQuery>,
+) -> Result<Revised<Answer>, RestError> {
+    not_yet(&app, &ctx, id, owner, "pausing a VM").await
+}
+
+/// Has a VM go on. Not there yet.
+#[utoipa::path(
+    post, path = "/api/v1/vms/{id}/resume", tag = "vms", operation_id = "resume_vm",
+    params(("id" = VmText, Path), OwnerQuery),
+    responses((status = 501, body = photon_server::rest::ErrorEnvelope), Failure)
+)]
+pub(crate) async fn resume(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Path(id): Path<VmId>,
+    Query(owner): Query<OwnerQuery>,
+) -> Result<Revised<Answer>, RestError> {
+    not_yet(&app, &ctx, id, owner, "resuming a VM").await
+}
+
+/// Suspends a VM to disk. Not there yet.
+#[utoipa::path(
+    post, path = "/api/v1/vms/{id}/suspend", tag = "vms", operation_id = "suspend_vm",
+    params(("id" = VmText, Path), OwnerQuery),
+    responses((status = 501, body = photon_server::rest::ErrorEnvelope), Failure)
+)]
+pub(crate) async fn suspend(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Path(id): Path<VmId>,
+    Query(owner): Query<OwnerQuery>,
+) -> Result<Revised<Answer>, RestError> {
+    not_yet(&app, &ctx, id, owner, "suspending a VM").await
+}
+
+/// Changes how large a VM is. Not there yet.
+#[utoipa::path(
+    post, path = "/api/v1/vms/{id}/resize", tag = "vms", operation_id = "resize_vm",
+    params(("id" = VmText, Path), OwnerQuery),
+    request_body = ResizeBody,
+    responses((status = 501, body = photon_server::rest::ErrorEnvelope), Failure)
+)]
+pub(crate) async fn resize(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Path(id): Path<VmId>,
+    Query(owner): Query<OwnerQuery>,
+    Json(body): Json<ResizeBody>,
+) -> Result<Revised<Answer>, RestError> {
+    let vm = service::get(&app, &ctx, id, &owner.into()).await?.value;
+    let (vcpus, memory_mib) = (body.vcpus, body.memory_mib);
+    let vcpus = vcpus.unwrap_or(vm.vcpus.into());
+    // What can never be is said even before it can be done at all.
+    Size::new(vcpus, memory_mib.unwrap_or(vm.memory_mib), None)?;
+    Err(later("resizing a VM").into())
+}
+
+/// What a VM says on its serial console. Not there yet.
+#[utoipa::path(
+    get, path = "/api/v1/vms/{id}/console", tag = "vms", operation_id = "get_vm_console",
+    params(("id" = VmText, Path), OwnerQuery),
+    responses((status = 501, body = photon_server::rest::ErrorEnvelope), Failure)
+)]
+pub(crate) async fn console(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Path(id): Path<VmId>,
+    Query(owner): Query<OwnerQuery>,
+) -> Result<Revised<Answer>, RestError> {
+    not_yet(&app, &ctx, id, owner, "the console of a VM").await
+}

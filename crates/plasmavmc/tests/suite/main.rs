@@ -1,0 +1,13 @@
+//! PlasmaVMC's integration tests: one binary, because each links RocksDB.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod failures;
+mod fake_host;
+mod grpc;
+mod guide;
+mod house;
+mod idempotency;
+mod input;
+mod lifecycle;
+mod openapi;
+mod tenancy;

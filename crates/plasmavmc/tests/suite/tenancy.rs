@@ -1,0 +1,222 @@
+//! Enforce mode: who may do what to whose VMs; and every route and method with every credential that must not open it.
+
+use photon_auth::sweep::{Sweep, Tokens, declared, methods};
+use photon_proto::photon::plasmavmc::v1 as pb;
+use photon_server::Mode;
+use photon_store::{Options, Store};
+use photon_testkit::{InProcessIam, enforcing_iam};
+use plasmavmc::Running;
+use prost::Message as _;
+use serde_json::{Value, json};
+
+use crate::{
+    fake_host::FakeHost,
+    house::{Caller, VMS, config, over},
+};
+
+/// A token of IAM.
+async fn token(iam: &Caller, body: Value) -> String {
+    iam.post("/api/v1/auth/token", body).await.text("token")
+}
+
+/// A user with a role at a scope, and its token for that scope.
+async fn somebody(admin: &Caller, id: &str, role: &str, scope: &str) -> String {
+    admin
+        .post("/api/v1/users", json!({ "id": id, "name": id }))
+        .await
+        .data();
+    let binding = json!({ "principal": format!("user:{id}"), "role": role, "scope": scope });
+    admin.post("/api/v1/bindings", binding).await.data();
+    let bare = scope.split_once(':').map_or(scope, |(_, id)| id);
+    token(admin, json!({ "principal_id": id, "scope_id": bare })).await
+}
+
+/// A service in enforce mode with a host, and its IAM with two tenants.
+struct Enforcing {
+    iam: InProcessIam,
+    running: Running,
+    _host: FakeHost,
+    /// IAM's first admin, at IAM.
+    admin: Caller,
+    /// Without a credential.
+    anybody: Caller,
+    /// IAM's first admin, here.
+    operator: Caller,
+}
+
+impl Enforcing {
+    async fn stop(self) {
+        self.running.stop().await;
+        self.iam.stop().await;
+    }
+}
+
+async fn enforcing() -> Enforcing {
+    let mut iam = Box::pin(enforcing_iam()).await.unwrap();
+    let at_iam = Caller::at(&iam.rest_url());
+    let asked = json!({
+        "principal_id": "admin", "scope_id": "system", "api_key": iam.admin_key().unwrap(),
+    });
+    let system = token(&at_iam, asked).await;
+    let admin = at_iam.with(&system);
+    for (org, project) in [("acme", "shop"), ("other", "lab")] {
+        admin
+            .post("/api/v1/orgs", json!({ "id": org, "name": org }))
+            .await
+            .data();
+        let project = json!({ "id": project, "name": project, "org_id": org });
+        admin.post("/api/v1/projects", project).await.data();
+    }
+    let endpoint = iam.chainfire().endpoint();
+    let mut config = config(&endpoint);
+    config.auth.mode = Mode::Enforce;
+    let running = over(config).await;
+    let anybody = Caller::of(&running);
+    let operator = anybody.with(&system);
+    let store = Store::connect(Options::new([&endpoint])).await.unwrap();
+    let host = FakeHost::start(store, "host-1").await;
+    operator.until_host("host-1", "up").await;
+    Enforcing {
+        operator,
+        iam,
+        running,
+        _host: host,
+        admin,
+        anybody,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_sees_and_changes_their_own() {
+    let house = enforcing().await;
+    let (admin, anybody) = (&house.admin, &house.anybody);
+    let editor = anybody.with(&somebody(admin, "eve", "editor", "project:shop").await);
+    let viewer = anybody.with(&somebody(admin, "vera", "viewer", "project:shop").await);
+    let stranger = anybody.with(&somebody(admin, "sam", "admin", "project:lab").await);
+    for (caller, status) in [
+        (anybody, 401),
+        (&anybody.with("nonsense"), 401),
+        (&viewer, 403),
+        (&stranger, 403),
+    ] {
+        assert_eq!(caller.vm(json!({})).await.status, status);
+    }
+    for (org, project) in [("other", "shop"), ("acme", "lab"), ("acme", "nobody")] {
+        let elsewhere = json!({ "org_id": org, "project_id": project });
+        let refused = house.operator.vm(elsewhere).await;
+        assert_eq!(refused.error(), (400, "VALIDATION_ERROR", "project_id"));
+    }
+    let made = editor.vm(json!({})).await;
+    let (vm, operation) = (made.id(), made.text("operation_id"));
+    editor.until(&vm, "Stopped").await;
+    for path in [
+        format!("{VMS}/{vm}"),
+        format!("/api/v1/operations/{operation}"),
+    ] {
+        for (caller, status) in [
+            (&editor, 200),
+            (&viewer, 200),
+            (&house.operator, 200),
+            (&stranger, 404),
+            (anybody, 401),
+        ] {
+            assert_eq!(caller.get(&path).await.status, status, "{path}");
+        }
+    }
+    for what in ["start", "stop", "reboot", "pause"] {
+        assert_eq!(viewer.ask(&vm, what, json!({})).await.status, 403, "{what}");
+        assert_eq!(
+            stranger.ask(&vm, what, json!({})).await.status,
+            404,
+            "{what}"
+        );
+    }
+    let path = format!("{VMS}/{vm}");
+    assert_eq!(stranger.delete(&path).await.status, 404);
+    assert_eq!(viewer.delete(&path).await.status, 403);
+    assert_eq!(
+        viewer.all(VMS, "vms", "id").await,
+        std::slice::from_ref(&vm)
+    );
+    assert!(stranger.all(VMS, "vms", "id").await.is_empty());
+    // Where it is, is for those who may see hosts.
+    assert_eq!(editor.get(&path).await.data()["host_id"], json!(null));
+    assert_eq!(house.operator.get(&path).await.text("host_id"), "host-1");
+    assert_eq!(editor.get("/api/v1/hosts").await.status, 403);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
+    let house = enforcing().await;
+    let editor = somebody(&house.admin, "eve", "editor", "project:shop").await;
+    let editor = house.anybody.with(&editor);
+    let made = editor.vm(json!({ "start": true })).await;
+    let (vm, operation) = (made.id(), made.text("operation_id"));
+    editor.until(&vm, "Running").await;
+    // Somebody with a good token who may do nothing any more.
+    let stranger = somebody(&house.admin, "stranger", "viewer", "project:lab").await;
+    let bindings = house.admin.get("/api/v1/bindings").await;
+    for binding in bindings.data()["bindings"].as_array().unwrap() {
+        if binding["principal"] == "user:stranger" {
+            let path = format!("/api/v1/bindings/{}", binding["id"].as_str().unwrap());
+            house.admin.delete(&path).await.data();
+        }
+    }
+    let tokens = Tokens::from_stranger(&stranger).unwrap();
+    let new = json!({
+        "name": "n", "org_id": "acme", "project_id": "shop", "vcpus": 1, "memory_mib": 64,
+    });
+    for (prefix, id) in [
+        ("/api/v1/vms", &vm),
+        ("/api/v1/operations", &operation),
+        ("/api/v1/images", &vm),
+        ("/api/v1/hosts", &vm),
+    ] {
+        let routes: Vec<_> = plasmavmc::rest::declared()
+            .into_iter()
+            .filter(|route| route.path.starts_with(prefix))
+            .collect();
+        assert!(!routes.is_empty());
+        let sweep = Sweep::new(tokens.clone())
+            .rest(&house.anybody.base, declared(&routes))
+            .path_value("id", id);
+        let sweep = match prefix {
+            "/api/v1/vms" => sweep
+                .body("POST /api/v1/vms", new.clone())
+                .body("PATCH /api/v1/vms/{id}", json!({ "name": "x" }))
+                .body("POST /api/v1/vms/{id}/resize", json!({ "vcpus": 2 })),
+            _ => sweep,
+        };
+        sweep.run().await.unwrap().assert_closed();
+    }
+    let of = |id: &str| pb::GetVmRequest { id: id.to_owned() }.encode_to_vec();
+    let create = pb::CreateVmRequest {
+        name: "n".to_owned(),
+        vcpus: 1,
+        memory_mib: 64,
+        org_id: "acme".to_owned(),
+        project_id: "shop".to_owned(),
+        ..Default::default()
+    };
+    let by_id = [
+        "Get", "Update", "Delete", "Start", "Stop", "Reboot", "Pause", "Resume", "Suspend",
+        "Resize",
+    ];
+    let grpc = format!("http://{}", house.running.grpc_address());
+    let sweep = Sweep::new(tokens).grpc(&grpc, methods(&plasmavmc::methods()));
+    let sweep = by_id.iter().fold(sweep, |sweep, method| {
+        sweep.message(&format!("photon.plasmavmc.v1.Vms/{method}"), of(&vm))
+    });
+    let sweep = sweep
+        .message("photon.plasmavmc.v1.Vms/Create", create.encode_to_vec())
+        .message("photon.plasmavmc.v1.Operations/Get", of(&operation));
+    sweep.run().await.unwrap().assert_closed();
+    // Nothing of it was changed.
+    let unchanged = editor.get(&format!("{VMS}/{vm}")).await;
+    assert_eq!(
+        (unchanged.text("state"), unchanged.text("name")),
+        ("Running".to_owned(), "web".to_owned())
+    );
+    house.stop().await;
+}
