@@ -136,7 +136,13 @@ impl Workers {
     }
 
     /// Answers whether somebody ended.
-    fn set(&mut self, all: BTreeMap<VmId, Wanted>) -> bool {
+    fn set(&mut self, mut all: BTreeMap<VmId, Wanted>) -> bool {
+        // Of what a person had taken down, nothing is left: it is looked whether that is so before anybody tries again.
+        all.retain(|vm, wanted| {
+            let running = self.running.get(vm);
+            let has_ended = running.is_some_and(|running| running.task.is_finished());
+            *wanted != Wanted::Purged || !has_ended
+        });
         let over = self.running.keys().filter(|vm| !all.contains_key(vm));
         let over = Vec::from_iter(over.copied());
         for vm in &over {
