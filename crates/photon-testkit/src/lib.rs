@@ -11,6 +11,7 @@
 //! | `in_process` | ChainFire inside the test (feature `in-process`) |
 //! | `in_process_iam` | IAM inside the test, over such a ChainFire (feature `in-process-iam`) |
 //! | [`proof`] | other people's software in Python against a service |
+//! | `fake_host` | a host of PlasmaVMC without a hypervisor (feature `fake-host`) |
 //! | `rest` | a client of services in the guide's style (feature `rest`) |
 //! | [`netlab`] | network namespaces on a bridge, with partitions and packet loss |
 //! | [`pki`] | a throw-away certificate authority |
@@ -19,6 +20,8 @@
 
 pub mod chainfire_process;
 pub mod etcd;
+#[cfg(feature = "fake-host")]
+pub mod fake_host;
 pub mod history;
 #[cfg(feature = "in-process")]
 pub mod in_process;

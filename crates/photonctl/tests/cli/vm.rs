@@ -1,17 +1,16 @@
 //! PlasmaVMC's commands, against PlasmaVMC and IAM in this process and a host without a hypervisor.
 
 use photon_store::{Options, Store};
-use photon_testkit::{InProcessIam, in_process_iam, poll::eventually};
+use photon_testkit::{
+    InProcessIam,
+    fake_host::{FakeHost, Habits},
+    in_process_iam,
+    poll::eventually,
+};
 use plasmavmc::{Config, Running, Sockets};
 use serde_json::json;
 
-use self::fake_host::{FakeHost, Habits};
 use crate::{PATIENCE, lossy::Lossy, shell::Shell};
-
-// The host that PlasmaVMC's own tests have.
-#[allow(dead_code, reason = "not everything it can do is tried here")]
-#[path = "../../../plasmavmc/tests/suite/fake_host.rs"]
-mod fake_host;
 
 /// IAM, PlasmaVMC over the same store, a host, and somebody's shell with a login in a project.
 struct House {

@@ -1,12 +1,9 @@
 //! What goes wrong on the way, and what is left of it: nothing.
 
-use photon_testkit::poll::eventually;
+use photon_testkit::{fake_host::Habits, poll::eventually};
 use serde_json::{Value, json};
 
-use crate::{
-    fake_host::Habits,
-    house::{House, PATIENCE, VMS, config, over},
-};
+use crate::house::{House, PATIENCE, VMS, config, over};
 
 /// Short deadlines, so that they are met.
 fn hasty(config: &mut plasmavmc::Config) {

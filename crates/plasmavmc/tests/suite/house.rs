@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use photon_store::{Entry, Scan, Store};
-use photon_testkit::{InProcessChainfire, in_process_chainfire, poll::eventually};
+use photon_testkit::{
+    InProcessChainfire,
+    fake_host::{FakeHost, Habits},
+    in_process_chainfire,
+    poll::eventually,
+};
 use plasmavmc::{Config, Running, Sockets};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-use crate::fake_host::{FakeHost, Habits};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const VMS: &str = "/api/v1/vms";

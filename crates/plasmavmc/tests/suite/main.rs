@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod failures;
-mod fake_host;
 mod grpc;
 mod guide;
 mod house;

@@ -4,15 +4,12 @@ use photon_auth::sweep::{Sweep, Tokens, declared, methods};
 use photon_proto::photon::plasmavmc::v1 as pb;
 use photon_server::Mode;
 use photon_store::{Options, Store};
-use photon_testkit::{InProcessIam, enforcing_iam};
+use photon_testkit::{InProcessIam, enforcing_iam, fake_host::FakeHost};
 use plasmavmc::Running;
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use crate::{
-    fake_host::FakeHost,
-    house::{Caller, VMS, config, over},
-};
+use crate::house::{Caller, VMS, config, over};
 
 /// A token of IAM.
 async fn token(iam: &Caller, body: Value) -> String {

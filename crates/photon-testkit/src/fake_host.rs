@@ -1,6 +1,11 @@
 //! A host without a hypervisor: an agent that keeps to the contract of `docs/vm.md` ("Control plane and agent"), by the same
 //! model types as the real one, over machines that are numbers.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what goes wrong here is a test that fails"
+)]
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -22,17 +27,17 @@ const LOOK: Duration = Duration::from_millis(15);
 
 /// What a host does beside its work.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Habits {
+pub struct Habits {
     /// It looks at nothing: as an agent that was stopped, but is alive.
-    pub(crate) idle: bool,
+    pub idle: bool,
     /// Guests do not hear that they are asked to shut down.
-    pub(crate) deaf_guests: bool,
+    pub deaf_guests: bool,
     /// It does not even power off.
-    pub(crate) stuck: bool,
+    pub stuck: bool,
     /// It cannot make what VMs need.
-    pub(crate) broken: Option<String>,
+    pub broken: Option<String>,
     /// Nothing is ever ready.
-    pub(crate) slow: bool,
+    pub slow: bool,
 }
 
 /// A machine.
@@ -55,15 +60,18 @@ struct State {
     taken_down: Vec<VmId>,
 }
 
-pub(crate) struct FakeHost {
-    pub(crate) name: Name,
+/// A host, of which the store says what it is told; its agent works until it is dropped.
+#[derive(Debug)]
+pub struct FakeHost {
+    /// What it is called.
+    pub name: Name,
     store: Store,
     state: Arc<Mutex<State>>,
     working: Option<JoinHandle<()>>,
 }
 
 /// What every such host holds.
-pub(crate) fn image() -> HeldImage {
+pub fn image() -> HeldImage {
     HeldImage {
         name: Name::new("photon-mini").unwrap(),
         arch: "x86_64".to_owned(),
@@ -132,11 +140,12 @@ async fn below<T: Record>(store: &Store, prefix: String) -> Vec<Stored<T>> {
 
 impl FakeHost {
     /// A host that works.
-    pub(crate) async fn start(store: Store, name: &str) -> Self {
+    pub async fn start(store: Store, name: &str) -> Self {
         Self::start_with(store, name, Habits::default()).await
     }
 
-    pub(crate) async fn start_with(store: Store, name: &str, habits: Habits) -> Self {
+    /// A host that works as it pleases.
+    pub async fn start_with(store: Store, name: &str, habits: Habits) -> Self {
         let state = State {
             habits,
             ..State::default()
@@ -153,12 +162,12 @@ impl FakeHost {
     }
 
     /// Changes what it does.
-    pub(crate) fn habits(&self, change: impl FnOnce(&mut Habits)) {
+    pub fn habits(&self, change: impl FnOnce(&mut Habits)) {
         change(&mut self.state.lock().unwrap().habits);
     }
 
     /// Its agent dies, with its machines left as they are.
-    pub(crate) async fn go_silent(&mut self) {
+    pub async fn go_silent(&mut self) {
         if let Some(working) = self.working.take() {
             working.abort();
             let _ = working.await;
@@ -167,7 +176,7 @@ impl FakeHost {
     }
 
     /// Its agent starts.
-    pub(crate) async fn come_back(&mut self) {
+    pub async fn come_back(&mut self) {
         let alive = Alive {
             since: Timestamp::now(),
         };
@@ -188,14 +197,14 @@ impl FakeHost {
     }
 
     /// The guest of a VM powers itself off.
-    pub(crate) fn power_off_from_within(&self, vm: &str) {
+    pub fn power_off_from_within(&self, vm: &str) {
         let mut state = self.state.lock().unwrap();
         let machine = state.machines.get_mut(&vm.parse().unwrap()).unwrap();
         end(machine, EndedBy::Guest);
     }
 
     /// The whole machine is switched off and on.
-    pub(crate) fn lose_power(&self) {
+    pub fn lose_power(&self) {
         let mut state = self.state.lock().unwrap();
         state.machines.values_mut().for_each(|machine| {
             machine.running = None;
@@ -204,7 +213,7 @@ impl FakeHost {
     }
 
     /// Whether it has such a machine.
-    pub(crate) fn has(&self, vm: &str) -> bool {
+    pub fn has(&self, vm: &str) -> bool {
         self.state
             .lock()
             .unwrap()
@@ -213,7 +222,7 @@ impl FakeHost {
     }
 
     /// How often a machine was started.
-    pub(crate) fn starts(&self, vm: &str) -> u64 {
+    pub fn starts(&self, vm: &str) -> u64 {
         let state = self.state.lock().unwrap();
         state
             .machines
@@ -222,7 +231,7 @@ impl FakeHost {
     }
 
     /// How often one was ordered away.
-    pub(crate) fn taken_down(&self, vm: &str) -> usize {
+    pub fn taken_down(&self, vm: &str) -> usize {
         let vm: VmId = vm.parse().unwrap();
         let state = self.state.lock().unwrap();
         state.taken_down.iter().filter(|one| **one == vm).count()
