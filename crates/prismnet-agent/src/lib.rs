@@ -26,7 +26,6 @@ mod hops;
 pub mod host;
 pub mod kernel;
 pub mod local;
-pub mod memory;
 pub mod metadata;
 pub mod mode;
 pub mod network;

@@ -9,7 +9,11 @@ use std::{
 
 use jiff::Timestamp;
 use nix::ifaddrs::getifaddrs;
-use photon_store::{Collection, Error, Expected, PageRequest, Record, Store, Stored};
+use photon_agent::{
+    alive::stay_alive,
+    told::{put, remove},
+};
+use photon_store::{Error, PageRequest, Store, Stored};
 use prismnet_model::{Alive, ObservedAgent, ObservedPort, PortId, observed};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,13 +23,9 @@ use crate::{
     worker::{Outcomes, PortOutcome},
 };
 
-/// How long the alive key stays after the agent was heard of last.
-const ALIVE: Duration = Duration::from_secs(15);
 /// What changes within this time is told at once.
 const TOGETHER: Duration = Duration::from_millis(10);
 const PAUSE: Duration = Duration::from_secs(2);
-/// How long leaving may take.
-const LEAVING: Duration = Duration::from_secs(2);
 /// The most problems that are told.
 const MOST_PROBLEMS: usize = 20;
 /// The most orphans of a kind that are told: what they have is given to nobody else. A record has room for so many.
@@ -85,7 +85,11 @@ impl Reporter {
 
     /// Until it is stopped. While the store is away it tries again: what is told is always the last.
     pub async fn run(self, stop: CancellationToken) {
-        let alive = self.stay_alive(stop.clone());
+        let key = observed::alive_key(&self.here.host);
+        let now = || Alive {
+            since: Timestamp::now(),
+        };
+        let alive = stay_alive(&self.store, &key, now, stop.clone());
         let tell = async {
             let mut told = None;
             loop {
@@ -217,73 +221,9 @@ impl Reporter {
             if self.outcomes.all.lock().is_empty() {
                 break;
             }
-            match all
-                .delete(&observed::port_key(&self.here.host, id), Expected::Any)
-                .await
-            {
-                Ok(_) | Err(Error::NotFound { .. }) => drop(told.remove(&id)),
-                Err(error) => return Err(error),
-            }
+            remove(&all, &observed::port_key(&self.here.host, id)).await?;
+            told.remove(&id);
         }
         Ok(())
-    }
-
-    /// The key under the lease, as long as it is not stopped.
-    async fn stay_alive(&self, stop: CancellationToken) {
-        loop {
-            let Some(result) = stop.run_until_cancelled(self.be_alive()).await else {
-                return;
-            };
-            match result {
-                Ok(lease) => {
-                    if stop.run_until_cancelled(lease.lost()).await.is_none() {
-                        // It stops in order: nobody has to wait for the lease to end.
-                        let _ = tokio::time::timeout(LEAVING, lease.revoke()).await;
-                        return;
-                    }
-                    tracing::warn!("the lease is lost: ports here are shown as unknown meanwhile");
-                }
-                Err(error) => tracing::debug!(%error, "no lease; trying again"),
-            }
-            if stop
-                .run_until_cancelled(tokio::time::sleep(PAUSE))
-                .await
-                .is_none()
-            {
-                return;
-            }
-        }
-    }
-
-    async fn be_alive(&self) -> Result<photon_store::Lease, Error> {
-        let lease = self.store.lease(ALIVE).await?;
-        let all = self.store.collection::<Alive>();
-        let key = observed::alive_key(&self.here.host);
-        // What an earlier run left under its lease: nobody else writes this key.
-        match all.delete(&key, Expected::Any).await {
-            Ok(_) | Err(Error::NotFound { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        let alive = Alive {
-            since: Timestamp::now(),
-        };
-        all.create_under(&key, alive, lease.id()).await?;
-        Ok(lease)
-    }
-}
-
-/// Writes a record over what was read, or makes it.
-async fn put<T: Record>(
-    all: &Collection<T>,
-    key: &str,
-    value: T,
-    before: Option<Stored<T>>,
-) -> Result<Stored<T>, Error> {
-    match before {
-        Some(mut stored) => {
-            stored.value = value;
-            all.replace(stored).await
-        }
-        None => all.create(key, value).await,
     }
 }

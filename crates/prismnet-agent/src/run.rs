@@ -14,6 +14,11 @@ use std::{
 };
 
 use anyhow::Context as _;
+use photon_agent::{
+    Memory,
+    connection::{self, KEEP, RECONNECT},
+    notify::{NotifyState, tell_systemd},
+};
 use photon_store::{Error, Seen, Store};
 use prismnet_model::{Block, VpcId};
 use tokio::sync::{mpsc, watch};
@@ -27,7 +32,6 @@ use crate::{
     host::{self, network::HostWanted, worker::HostOrder},
     kernel::{self, Namespaces, detect},
     local::{Local, arrivals, keep::keep, serve::serve, socket::Socket},
-    memory::Memory,
     metadata,
     records::Records,
     report::Reporter,
@@ -36,10 +40,8 @@ use crate::{
     worker::{self, Order, Outcomes},
 };
 
-/// How often what was seen of the store is kept, and a person's word is looked for.
-const KEEP: Duration = Duration::from_secs(5);
-/// How long the store may take to answer at the start, before it is tried again.
-const RECONNECT: Duration = Duration::from_secs(2);
+/// What `accept-store` is said to.
+const PROGRAM: &str = "prismnet-agent";
 
 /// What this host is, as configured and found.
 ///
@@ -53,18 +55,6 @@ pub fn here(config: &Config) -> anyhow::Result<Here> {
         mtu: config.tunnel.mtu,
         mode,
     })
-}
-
-/// Connects with what was seen before.
-///
-/// # Errors
-/// A store that does not answer, a memory that cannot be read.
-pub async fn connect(config: &Config, memory: &Memory) -> anyhow::Result<Store> {
-    let mut options = config.store.options()?;
-    options.seen = memory
-        .seen()
-        .context("what was seen of the store cannot be read")?;
-    Ok(Store::connect(options).await?)
 }
 
 /// Runs until it is stopped.
@@ -99,7 +89,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let local = Local::new(&config, &here, metadata, Arc::clone(&workers.outcomes));
     let local = Arc::new(local.context("what was plugged cannot be read")?);
     let beside = beside(&config, &local, &stop)?;
-    tell_systemd(&sd_notify::NotifyState::Ready);
+    tell_systemd(&NotifyState::Ready);
     let agent = Agent {
         local,
         config,
@@ -108,7 +98,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         stop: stop.clone(),
     };
     let followed = agent.follow(&mut workers, &mut ends).await;
-    tell_systemd(&sd_notify::NotifyState::Stopping);
+    tell_systemd(&NotifyState::Stopping);
     workers.wait().await;
     stop.cancel();
     beside.close();
@@ -153,13 +143,6 @@ fn beside(
     Ok(tasks)
 }
 
-/// Without systemd nothing happens.
-fn tell_systemd(state: &sd_notify::NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
-        tracing::warn!(%error, "cannot notify systemd");
-    }
-}
-
 struct Agent {
     config: Config,
     local: Arc<Local>,
@@ -176,7 +159,7 @@ impl Agent {
         ends: &mut mpsc::UnboundedReceiver<VpcId>,
     ) -> anyhow::Result<()> {
         while !self.stop.is_cancelled() {
-            let store = match connect(&self.config, &self.memory).await {
+            let store = match connection::connect(&self.config.store, &self.memory).await {
                 Ok(store) => store,
                 Err(error) => {
                     tracing::warn!(
@@ -226,12 +209,14 @@ impl Agent {
                     Ok(()) => {
                         is_known = true;
                         // First what was seen, then what it says: after a crash the store is held against this.
-                        self.keep(store);
+                        connection::keep(store, &self.memory);
                         workers.update(&follower.records, &self.here, &self.local)?;
                     }
                     Err(Error::StoreChanged(change)) => {
                         self.local.distrust();
-                        return self.wait_for_word(&change.to_string()).await;
+                        let change = change.to_string();
+                        let word = connection::wait_for_word(PROGRAM, &change, &self.memory, &self.stop);
+                        return Ok(word.await?);
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the store does not tell; everything stays as it is");
@@ -240,40 +225,9 @@ impl Agent {
                 },
                 () = self.local.decided.notified(), if is_known => workers.update(&follower.records, &self.here, &self.local)?,
                 Some(vpc) = ends.recv() => workers.ended(vpc, is_known)?,
-                _ = keep.tick() => self.keep(store),
+                _ = keep.tick() => connection::keep(store, &self.memory),
             }
         }
-    }
-
-    fn keep(&self, store: &Store) {
-        if store.change().is_some() {
-            return;
-        }
-        if let Some(seen) = store.seen()
-            && let Err(error) = self.memory.keep(Some(&seen))
-        {
-            tracing::warn!(%error, "what was seen of the store is not kept");
-        }
-    }
-
-    /// Nothing is changed until a person has accepted the store as it is (`prismnet-agent accept-store`), which changes what
-    /// is remembered.
-    async fn wait_for_word(&self, change: &str) -> anyhow::Result<()> {
-        tracing::error!(
-            change,
-            "the store is not what it was: nothing is changed until `prismnet-agent accept-store`"
-        );
-        let before = self.memory.seen()?;
-        while !self.stop.is_cancelled() {
-            if self.memory.seen()? != before {
-                tracing::info!("the store was accepted");
-                return Ok(());
-            }
-            self.stop
-                .run_until_cancelled(tokio::time::sleep(KEEP))
-                .await;
-        }
-        Ok(())
     }
 }
 
@@ -282,11 +236,7 @@ impl Agent {
 /// # Errors
 /// A store that does not answer, a memory that cannot be written.
 pub async fn accept_store(config: &Config) -> anyhow::Result<Option<Seen>> {
-    let memory = Memory::new(&config.state_directory);
-    let store = connect(config, &memory).await?;
-    let seen = store.accept_change().await?;
-    memory.keep(seen.as_ref())?;
-    Ok(seen)
+    connection::accept(&config.store, &Memory::new(&config.state_directory)).await
 }
 
 /// The threads, by VPC.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use anyhow::Context as _;
+use photon_agent::{Memory, connection::connect};
 use prismnet_model::{ExternalNetworkId, FloatingOrphan, Orphan, PortId, VpcId, device};
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -24,10 +25,9 @@ use crate::{
         namespace::{on_thread, runtime},
     },
     local::verdicts::Verdicts,
-    memory::Memory,
     network::Network,
     plan::{Step, plan},
-    run::{connect, give, here, vpcs_here},
+    run::{give, here, vpcs_here},
     transfer::Transfers,
     way_out::{self, Told},
     worker::orphans_of,
@@ -133,7 +133,7 @@ pub struct PortSurvey {
 /// A store that does not answer, no right to look.
 pub async fn survey(config: &Config) -> anyhow::Result<Survey> {
     let memory = Memory::new(&config.state_directory);
-    let store = connect(config, &memory).await?;
+    let store = connect(&config.store, &memory).await?;
     let config = config.clone();
     let here = tokio::task::spawn_blocking({
         let config = config.clone();

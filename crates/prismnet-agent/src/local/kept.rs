@@ -7,10 +7,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use photon_agent::memory::replace;
 use prismnet_model::PortId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-use crate::memory::replace;
 
 /// By port.
 #[derive(Debug)]

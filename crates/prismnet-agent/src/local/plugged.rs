@@ -10,10 +10,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use photon_agent::memory::replace;
 use prismnet_model::{PortId, VpcId};
 use serde::{Deserialize, Serialize};
 
-use crate::{kernel::far::Inode, memory::replace};
+use crate::kernel::far::Inode;
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
