@@ -76,6 +76,8 @@ pub struct Domain {
 pub enum DomainState {
     /// Nothing runs.
     Off(Off),
+    /// Its start has begun and is not over. If whoever began it was killed, the hypervisor gives it up after a while, and tells nobody.
+    Starting,
     /// It runs.
     Running,
     /// The guest has ended; what ran it has not yet.

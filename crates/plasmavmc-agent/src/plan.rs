@@ -21,6 +21,9 @@ use crate::{
 
 /// After which time a guest that was asked is asked again: one that was still booting has not heard it.
 pub const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// After which time one whose start is not over is looked at again: the hypervisor tells when a start succeeds, not when it gives up one
+/// that was cut off.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// After so many crashes in a row it is not started again until somebody changed something.
 pub const MOST_CRASHES: u32 = 5;
 const LONGEST_PAUSE: u64 = 60;
@@ -167,6 +170,7 @@ fn running(desired: &DesiredVm, domain: &Domain, note: &Note, now: Timestamp) ->
     match &domain.state {
         _ if !is_to_run => end(desired, domain, note, now),
         DomainState::Ending => Plan::of(ObservedState::Stopping, []),
+        DomainState::Starting => Plan::of(ObservedState::Starting, []).after(LOOK_AGAIN),
         _ if !is_noted => Plan::of(ObservedState::Running, [Step::NoteBoot(domain.boot)]),
         DomainState::Paused(why) => Plan::of(ObservedState::Paused, []).because(why),
         _ => Plan::of(ObservedState::Running, []),

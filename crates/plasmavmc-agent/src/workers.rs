@@ -273,6 +273,7 @@ impl Workers {
 fn state(domain: &Domain) -> ObservedState {
     match domain.state {
         DomainState::Off(_) => ObservedState::Stopped,
+        DomainState::Starting => ObservedState::Starting,
         DomainState::Running => ObservedState::Running,
         DomainState::Ending => ObservedState::Stopping,
         DomainState::Paused(_) => ObservedState::Paused,

@@ -136,7 +136,7 @@ fn state_of(state: VirtState, reason: DomainStateReason) -> DomainState {
                 return DomainState::Ending;
             }
             if reason.is_known_and(|why| why == Why::StartingUp) {
-                return DomainState::Running;
+                return DomainState::Starting;
             }
             let why = match reason.unwrap_or(Why::Unknown) {
                 Why::IOError => "a disk could not be written: it is full, or broken",
@@ -224,6 +224,24 @@ mod tests {
         ] {
             assert_eq!(described(&bad, OFF), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_starting_does_not_run_yet() {
+        use virt::enumutil::Enum::Known;
+        let paused = |why| state_of(VirtState::Paused, DomainStateReason::Paused(Known(why)));
+        assert_eq!(
+            paused(DomainPausedReason::StartingUp),
+            DomainState::Starting
+        );
+        assert_eq!(
+            paused(DomainPausedReason::ShuttingDown),
+            DomainState::Ending
+        );
+        assert!(matches!(
+            paused(DomainPausedReason::IOError),
+            DomainState::Paused(_)
+        ));
     }
 
     #[test]

@@ -308,7 +308,23 @@ impl Lab {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(60).collect();
         let log: Vec<&str> = lines.into_iter().rev().collect();
-        panic!("{error:#}\n{}", log.join("\n"));
+        panic!("{error:#}\n{}\n{}", self.kept(), log.join("\n"));
+    }
+
+    /// What libvirt keeps of machines that run, and how much these have run.
+    fn kept(&self) -> String {
+        let mut kept = String::new();
+        for pid in self.machines().into_keys() {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            kept += &format!("process: {stat}\n");
+        }
+        let run = self.state.join("libvirt/run/qemu");
+        for entry in fs::read_dir(run).into_iter().flatten().flatten() {
+            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            let first: Vec<&str> = text.lines().take(12).collect();
+            kept += &format!("{}: {}\n", entry.path().display(), first.join("\n"));
+        }
+        kept
     }
 }
 

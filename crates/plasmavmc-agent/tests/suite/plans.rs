@@ -371,6 +371,22 @@ fn what_stands_still_is_told_and_what_nobody_noted_is_noted() {
 }
 
 #[test]
+fn a_start_that_is_not_over_is_looked_at_again() {
+    let starting = Found {
+        domain: domain(1, DomainState::Starting),
+        ..runs(1)
+    };
+    let told = plan(&of(desired(Power::Running, 1)), &starting, now());
+    assert_eq!((told.steps, told.state), (vec![], ObservedState::Starting));
+    // Not only when somebody tells: of one that was cut off nobody does.
+    assert!(told.next.is_some_and(|next| next <= Duration::from_secs(1)));
+    let told = plan(&of(desired(Power::Stopped, 1)), &starting, now());
+    assert_eq!(told.steps, [Step::Ask]);
+    let told = plan(&Wanted::Gone, &starting, now());
+    assert_eq!(told.steps, [Step::PowerOff]);
+}
+
+#[test]
 fn what_is_ordered_away_goes_step_by_step() {
     for wanted in [Wanted::Gone, Wanted::Purged] {
         let steps = |found: &Found| plan(&wanted, found, now()).steps;

@@ -292,7 +292,6 @@ async fn what_the_store_does_not_know_is_kept_until_a_person_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "known gap: a guest whose start the kill cut off may stay silent (docs/vm.md)"]
 async fn an_agent_that_is_killed_at_any_moment_makes_one_machine() {
     let Some(mut lab) =
         Lab::or_skip("an_agent_that_is_killed_at_any_moment_makes_one_machine").await
