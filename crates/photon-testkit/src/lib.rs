@@ -14,6 +14,7 @@
 //! | `fake_host` | a host of PlasmaVMC without a hypervisor (feature `fake-host`) |
 //! | `rest` | a client of services in the guide's style (feature `rest`) |
 //! | [`netlab`] | network namespaces on a bridge, with partitions and packet loss |
+//! | `network` | hosts of PrismNET with agents in them, and what they are told (feature `network`) |
 //! | [`pki`] | a throw-away certificate authority |
 //! | [`history`], [`linearizability`], [`register`] | recording operations and judging them |
 //! | [`ports`], [`poll`], [`seed`], [`skip`] | small things every test needs |
@@ -29,6 +30,8 @@ pub mod in_process;
 pub mod in_process_iam;
 pub mod linearizability;
 pub mod netlab;
+#[cfg(feature = "network")]
+pub mod network;
 pub mod pki;
 pub mod poll;
 pub mod ports;

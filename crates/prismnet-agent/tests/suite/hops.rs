@@ -6,9 +6,9 @@ use photon_testkit::poll::eventually_true;
 use prismnet_model::{Block, Direction, PortKind, Protocol, Remote, Services};
 
 use crate::{
-    host::Tenant,
     lab::{Lab, SOON, command},
     samples,
+    tenant::Tenant,
 };
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,57 +13,15 @@ use dhcproto::{
 };
 use nix::sys::socket::{setsockopt, sockopt};
 use photon_testkit::{Seed, eventually, poll::eventually_true};
-use prismnet_model::{
-    Direction, Port, PortKind, PortState, Protocol, Remote, SecurityGroup, Services, Subnet, Vpc,
-    device,
-};
+use prismnet_model::{Direction, Port, PortKind, PortState, Protocol, Remote, Services, device};
 use rand::Rng as _;
 
 use crate::{
+    AGENT,
     lab::{Lab, SOON, command, ping, udp},
     samples,
+    tenant::Tenant,
 };
-
-/// A VPC with a subnet, and a group that lets its members reach each other.
-pub(crate) struct Tenant {
-    pub(crate) vpc: Vpc,
-    pub(crate) subnet: Subnet,
-    pub(crate) group: SecurityGroup,
-}
-
-impl Tenant {
-    pub(crate) fn new(vni: u32) -> Self {
-        let vpc = samples::vpc("10.0.0.0/16");
-        Self {
-            subnet: samples::subnet(&vpc, "10.0.1.0/24", vni),
-            vpc,
-            group: samples::group(),
-        }
-    }
-
-    pub(crate) async fn put(lab: &Lab, vni: u32) -> Self {
-        let tenant = Self::new(vni);
-        lab.put_vpc(&tenant.vpc, &[&tenant.subnet]).await;
-        lab.put_group(&tenant.group, samples::default_rules(tenant.group.id))
-            .await;
-        tenant
-    }
-
-    /// A service's port in the group.
-    pub(crate) async fn port(&self, lab: &Lab, address: &str) -> Port {
-        let port = samples::port(&self.subnet, address, PortKind::Service, &[self.group.id]);
-        lab.put_port(&port).await;
-        port
-    }
-
-    pub(crate) fn namespace(&self) -> String {
-        device::namespace(self.vpc.id)
-    }
-
-    fn bridge(&self) -> String {
-        device::bridge(self.subnet.vni)
-    }
-}
 
 fn address(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
@@ -760,7 +718,7 @@ async fn killed_at_any_moment_it_goes_on_where_it_was() {
         return;
     };
     let mut rng = Seed::for_test(TEST).rng(0);
-    let program = lab.program(0).await;
+    let program = lab.program(AGENT, 0).await;
     let tenant = Tenant::put(&lab, 5001).await;
     let a = tenant.port(&lab, "10.0.1.2").await;
     let mut others: Vec<Port> = Vec::new();

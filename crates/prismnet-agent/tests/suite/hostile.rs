@@ -9,9 +9,9 @@ use nix::{
 use prismnet_model::{Port, PortKind};
 
 use crate::{
-    host::Tenant,
     lab::{Host, Lab, command, udp},
     samples,
+    tenant::Tenant,
 };
 
 const LISTENED: u16 = 9000;

@@ -38,6 +38,7 @@ use tonic::{
 };
 
 use crate::{
+    AGENT,
     lab::{Host, Lab, SOON, command, ping},
     samples,
     tenant::Tenant,
@@ -124,7 +125,7 @@ async fn a_guest_is_plugged_started_and_started_again() {
         return;
     };
     let tenant = Tenant::put(&lab, 5001).await;
-    let guest = tenant.port(&lab, "10.0.1.2", PortKind::Guest).await;
+    let guest = tenant.port_of(&lab, "10.0.1.2", PortKind::Guest).await;
     let tap = device::tap(guest.id);
     let outside = |lab: &Lab| {
         let output = lab.net.run(0, &["ip", "-o", "-d", "link"]).unwrap();
@@ -241,8 +242,8 @@ async fn what_cannot_be_plugged_is_told() {
     };
     let host = &lab.hosts[0];
     let tenant = Tenant::put(&lab, 5001).await;
-    let pod = tenant.port(&lab, "10.0.1.2", PortKind::Pod).await;
-    let service = tenant.port(&lab, "10.0.1.3", PortKind::Service).await;
+    let pod = tenant.port_of(&lab, "10.0.1.2", PortKind::Pod).await;
+    let service = tenant.port(&lab, "10.0.1.3").await;
     let unknown = PortId::generate();
     lab.until_active(&service).await;
     let fails = async |request: PlugRequest| -> Status {
@@ -415,13 +416,13 @@ async fn a_person_decides_about_what_nobody_knows() {
     else {
         return;
     };
-    let program = lab.program(0).await;
+    let program = lab.program(AGENT, 0).await;
     let mut agent = program.start();
     let tenant = Tenant::put(&lab, 5001).await;
-    let known = tenant.port(&lab, "10.0.1.2", PortKind::Service).await;
-    let kept = tenant.port(&lab, "10.0.1.3", PortKind::Service).await;
-    let gone = tenant.port(&lab, "10.0.1.4", PortKind::Service).await;
-    let third = tenant.port(&lab, "10.0.1.5", PortKind::Service).await;
+    let known = tenant.port(&lab, "10.0.1.2").await;
+    let kept = tenant.port(&lab, "10.0.1.3").await;
+    let gone = tenant.port(&lab, "10.0.1.4").await;
+    let third = tenant.port(&lab, "10.0.1.5").await;
     for port in [&known, &kept, &gone, &third] {
         lab.until_active(port).await;
     }
@@ -587,10 +588,10 @@ async fn killed_while_it_plugs_it_plugs_again() {
         return;
     };
     let mut rng = Seed::for_test(TEST).rng(0);
-    let program = lab.program(0).await;
+    let program = lab.program(AGENT, 0).await;
     let container = Container::make(&lab.hosts[0]);
     let tenant = Tenant::put(&lab, 5001).await;
-    let other = tenant.port(&lab, "10.0.1.2", PortKind::Service).await;
+    let other = tenant.port(&lab, "10.0.1.2").await;
     let mut agent = program.start();
     lab.until_active(&other).await;
     let pods: Vec<Port> = {
@@ -598,7 +599,7 @@ async fn killed_while_it_plugs_it_plugs_again() {
         for round in 0..8u8 {
             pods.push(
                 tenant
-                    .port(&lab, &format!("10.0.1.{}", 10 + round), PortKind::Pod)
+                    .port_of(&lab, &format!("10.0.1.{}", 10 + round), PortKind::Pod)
                     .await,
             );
         }
@@ -711,10 +712,10 @@ async fn a_port_learns_about_itself_and_only_itself() {
     const HOLDS: &str = "X-aws-ec2-metadata-token-ttl-seconds: 600";
     let tenant = Tenant::put(&lab, 5001).await;
     let same = Tenant::put(&lab, 5002).await;
-    let a = tenant.port(&lab, "10.0.1.2", PortKind::Service).await;
-    let b = tenant.port(&lab, "10.0.1.3", PortKind::Service).await;
+    let a = tenant.port(&lab, "10.0.1.2").await;
+    let b = tenant.port(&lab, "10.0.1.3").await;
     // The same address in another VPC is somebody else.
-    let twin = same.port(&lab, "10.0.1.2", PortKind::Service).await;
+    let twin = same.port(&lab, "10.0.1.2").await;
     for port in [&a, &b, &twin] {
         lab.until_active(port).await;
     }
@@ -912,8 +913,8 @@ async fn an_orphans_address_is_free_when_it_is_purged() {
     };
     let host = &lab.hosts[0];
     let tenant = Tenant::put(&lab, 5001).await;
-    let orphan = tenant.port(&lab, "10.0.1.2", PortKind::Service).await;
-    let other = tenant.port(&lab, "10.0.1.3", PortKind::Service).await;
+    let orphan = tenant.port(&lab, "10.0.1.2").await;
+    let other = tenant.port(&lab, "10.0.1.3").await;
     for port in [&orphan, &other] {
         lab.until_active(port).await;
     }

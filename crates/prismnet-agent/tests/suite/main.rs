@@ -2,15 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+use photon_testkit::network::{lab, samples, tenant};
+
 mod hops;
 mod host;
 mod hostile;
-mod lab;
 mod local;
 mod model;
 mod plans;
-mod samples;
 mod seen;
-mod tenant;
 mod ways;
 mod ways_plans;
+
+/// The program.
+const AGENT: &str = env!("CARGO_BIN_EXE_prismnet-agent");

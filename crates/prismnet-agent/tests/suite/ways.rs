@@ -20,9 +20,10 @@ use prismnet_model::{
 };
 
 use crate::{
-    host::Tenant,
+    AGENT,
     lab::{Host, Lab, SOON, command, ping},
     samples,
+    tenant::Tenant,
 };
 
 /// Where the world is: behind the node outside.
@@ -702,7 +703,7 @@ async fn what_goes_out_lives_over_a_restart() {
     let Some(mut outside) = Outside::or_skip("what_goes_out_lives_over_a_restart", 1).await else {
         return;
     };
-    let program = outside.lab.program(0).await;
+    let program = outside.lab.program(AGENT, 0).await;
     let mut agent = program.start();
     let Open {
         tenant,

@@ -98,8 +98,8 @@ async fn a_container_is_connected_and_stays_so() {
     };
     let containers = Containers::new(&lab.hosts[0]);
     let tenant = Tenant::put(&lab, 5001).await;
-    let other = tenant.port(&lab, "10.0.1.2", PortKind::Service).await;
-    let pod = tenant.port(&lab, "10.0.1.3", PortKind::Pod).await;
+    let other = tenant.port(&lab, "10.0.1.2").await;
+    let pod = tenant.port_of(&lab, "10.0.1.3", PortKind::Pod).await;
     containers.make("one");
     containers.make("two");
     let about = |lab: &Lab, verb: &str, container: &str| {
@@ -249,9 +249,9 @@ async fn what_is_not_a_pods_or_not_here_is_refused() {
     let containers = Containers::new(host);
     let tenant = Tenant::put(&lab, 5001).await;
     containers.make("one");
-    let pod = tenant.port(&lab, "10.0.1.2", PortKind::Pod).await;
-    let guest = tenant.port(&lab, "10.0.1.3", PortKind::Guest).await;
-    let service = tenant.port(&lab, "10.0.1.4", PortKind::Service).await;
+    let pod = tenant.port_of(&lab, "10.0.1.2", PortKind::Pod).await;
+    let guest = tenant.port_of(&lab, "10.0.1.3", PortKind::Guest).await;
+    let service = tenant.port(&lab, "10.0.1.4").await;
     let mut far = samples::port(
         &tenant.subnet,
         "10.0.1.5",

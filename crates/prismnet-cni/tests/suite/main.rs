@@ -2,15 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+use photon_testkit::network::{lab, samples, tenant};
+
 mod connect;
-#[allow(dead_code, reason = "the agent's own tests use all of it")]
-#[path = "../../../prismnet-agent/tests/suite/lab.rs"]
-mod lab;
 mod plugin;
 mod refuse;
-#[allow(dead_code, reason = "the agent's own tests use all of it")]
-#[path = "../../../prismnet-agent/tests/suite/samples.rs"]
-mod samples;
-#[allow(dead_code, reason = "the agent's own tests use all of it")]
-#[path = "../../../prismnet-agent/tests/suite/tenant.rs"]
-mod tenant;

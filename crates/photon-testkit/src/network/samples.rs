@@ -15,16 +15,19 @@ use prismnet_model::{
     SecurityGroup, Services, Subnet, SubnetId, Vni, Vpc, VpcId,
 };
 
-pub(crate) const MODE: Mode = Mode {
+/// What a kernel offers that keeps no state on bridges.
+pub const MODE: Mode = Mode {
     bridge_ct: false,
     br_netfilter: true,
 };
 
-pub(crate) fn name(text: &str) -> Name {
+/// A name.
+pub fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-pub(crate) fn here() -> Here {
+/// The host `here`.
+pub fn here() -> Here {
     Here {
         host: name("here"),
         vtep: Some(Ipv4Addr::new(192, 0, 2, 1)),
@@ -33,7 +36,8 @@ pub(crate) fn here() -> Here {
     }
 }
 
-pub(crate) fn vpc(block: &str) -> Vpc {
+/// A VPC with that block.
+pub fn vpc(block: &str) -> Vpc {
     Vpc {
         id: VpcId::generate(),
         name: "net".to_owned(),
@@ -47,7 +51,8 @@ pub(crate) fn vpc(block: &str) -> Vpc {
     }
 }
 
-pub(crate) fn subnet(vpc: &Vpc, block: &str, vni: u32) -> Subnet {
+/// A subnet of a VPC.
+pub fn subnet(vpc: &Vpc, block: &str, vni: u32) -> Subnet {
     let cidr_block: prismnet_model::TenantBlock = block.parse().unwrap();
     Subnet {
         id: SubnetId::generate(),
@@ -64,7 +69,8 @@ pub(crate) fn subnet(vpc: &Vpc, block: &str, vni: u32) -> Subnet {
     }
 }
 
-pub(crate) fn port(subnet: &Subnet, address: &str, kind: PortKind, groups: &[GroupId]) -> Port {
+/// A port on the host `here`.
+pub fn port(subnet: &Subnet, address: &str, kind: PortKind, groups: &[GroupId]) -> Port {
     let ip_address: Ipv4Addr = address.parse().unwrap();
     Port {
         id: PortId::generate(),
@@ -85,7 +91,8 @@ pub(crate) fn port(subnet: &Subnet, address: &str, kind: PortKind, groups: &[Gro
     }
 }
 
-pub(crate) fn group() -> SecurityGroup {
+/// A group without rules.
+pub fn group() -> SecurityGroup {
     SecurityGroup {
         id: GroupId::generate(),
         name: "web".to_owned(),
@@ -98,12 +105,8 @@ pub(crate) fn group() -> SecurityGroup {
     }
 }
 
-pub(crate) fn rule(
-    group: GroupId,
-    direction: Direction,
-    services: Services,
-    remote: Remote,
-) -> Rule {
+/// A rule of a group.
+pub fn rule(group: GroupId, direction: Direction, services: Services, remote: Remote) -> Rule {
     Rule {
         id: RuleId::generate(),
         group,
@@ -116,7 +119,7 @@ pub(crate) fn rule(
 }
 
 /// The rules of a project's default group: out to everywhere, in from itself.
-pub(crate) fn default_rules(group: GroupId) -> [Rule; 2] {
+pub fn default_rules(group: GroupId) -> [Rule; 2] {
     let all = Services::All(Protocol::Any);
     [
         rule(
@@ -129,7 +132,8 @@ pub(crate) fn default_rules(group: GroupId) -> [Rule; 2] {
     ]
 }
 
-pub(crate) fn route(subnet: &Subnet, destination: &str, hop: &str) -> Route {
+/// A route through a subnet.
+pub fn route(subnet: &Subnet, destination: &str, hop: &str) -> Route {
     Route {
         id: RouteId::generate(),
         vpc: subnet.vpc,
@@ -143,7 +147,8 @@ pub(crate) fn route(subnet: &Subnet, destination: &str, hop: &str) -> Route {
     }
 }
 
-pub(crate) fn host(host: &str, vtep: &str) -> Host {
+/// A host at an address of the underlay.
+pub fn host(host: &str, vtep: &str) -> Host {
     Host {
         host: name(host),
         vtep: vtep.parse().unwrap(),
@@ -152,7 +157,7 @@ pub(crate) fn host(host: &str, vtep: &str) -> Host {
 }
 
 /// With addresses from `.2` of its block up, and the first one as its gateway.
-pub(crate) fn external_network(block: &str, uplinks: &[(&str, &str)]) -> ExternalNetwork {
+pub fn external_network(block: &str, uplinks: &[(&str, &str)]) -> ExternalNetwork {
     let cidr_block: prismnet_model::Block = block.parse().unwrap();
     let at = |offset| Ipv4Addr::from_bits(cidr_block.network().to_bits() + offset);
     ExternalNetwork {
@@ -174,7 +179,8 @@ pub(crate) fn external_network(block: &str, uplinks: &[(&str, &str)]) -> Externa
     }
 }
 
-pub(crate) fn floating_ip(network: &ExternalNetwork, address: &str, port: &Port) -> FloatingIp {
+/// A floating IP of a port.
+pub fn floating_ip(network: &ExternalNetwork, address: &str, port: &Port) -> FloatingIp {
     FloatingIp {
         id: FloatingIpId::generate(),
         org: port.org.clone(),
@@ -188,6 +194,7 @@ pub(crate) fn floating_ip(network: &ExternalNetwork, address: &str, port: &Port)
     }
 }
 
-pub(crate) fn put_port(records: &mut Records, port: &Port) {
+/// A port as its record at revision 1.
+pub fn put_port(records: &mut Records, port: &Port) {
     records.put(Known::Port(Box::new(port.clone()), 1));
 }

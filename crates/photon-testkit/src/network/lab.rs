@@ -18,11 +18,6 @@ use nix::sys::{
     time::{TimeVal, TimeValLike as _},
 };
 use photon_store::{Options, Record, Store};
-use photon_testkit::{
-    InProcessChainfire, NetLab, eventually, in_process_chainfire,
-    process::{Process, Spec},
-    scratch::Scratch,
-};
 use prismnet_agent::{
     Config,
     kernel::Namespaces,
@@ -36,40 +31,54 @@ use prismnet_model::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::samples;
+use super::samples;
+use crate::{
+    InProcessChainfire, NetLab, eventually, in_process_chainfire,
+    process::{Process, Spec},
+    scratch::Scratch,
+};
 
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// How long what must come may take.
+pub const SOON: Duration = Duration::from_secs(30);
 /// How long nothing must come before it counts as never.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// The program. Only cargo's tests of this crate know where it is.
-const AGENT: Option<&str> = option_env!("CARGO_BIN_EXE_prismnet-agent");
-
-pub(crate) struct Lab {
-    pub(crate) store: Store,
-    pub(crate) chainfire: InProcessChainfire,
-    pub(crate) hosts: Vec<Host>,
-    pub(crate) net: NetLab,
+/// Hosts, and the store that they follow.
+#[derive(Debug)]
+pub struct Lab {
+    /// A client of the store.
+    pub store: Store,
+    /// The store.
+    pub chainfire: InProcessChainfire,
+    /// The hosts: `here`, `host-1`, …
+    pub hosts: Vec<Host>,
+    /// What connects them.
+    pub net: NetLab,
     directory: Scratch,
     proxy: tokio::task::JoinHandle<()>,
 }
 
-pub(crate) struct Host {
-    pub(crate) name: String,
-    pub(crate) config: Config,
+/// A host with an agent.
+#[derive(Debug)]
+pub struct Host {
+    /// What it is called.
+    pub name: String,
+    /// How its agent is configured.
+    pub config: Config,
     namespace: String,
-    pub(crate) namespaces: Namespaces,
+    /// The namespaces that its agent makes.
+    pub namespaces: Namespaces,
     running: Option<(JoinHandle<()>, CancellationToken)>,
 }
 
 impl Lab {
     /// With that many hosts, or `None` after saying that it is skipped.
-    pub(crate) async fn or_skip(test: &str, hosts: usize) -> Option<Self> {
+    pub async fn or_skip(test: &str, hosts: usize) -> Option<Self> {
         Self::or_skip_beside(test, hosts, 0).await
     }
 
     /// The same with nodes behind them that have no agent.
-    pub(crate) async fn or_skip_beside(test: &str, hosts: usize, others: usize) -> Option<Self> {
+    pub async fn or_skip_beside(test: &str, hosts: usize, others: usize) -> Option<Self> {
         let net = NetLab::or_skip(test, hosts + others).unwrap()?;
         let chainfire = Box::pin(in_process_chainfire()).await.unwrap();
         let store = Store::connect(Options::new([chainfire.endpoint()]))
@@ -114,7 +123,8 @@ impl Lab {
         Some(lab)
     }
 
-    pub(crate) async fn put<T: Record>(&self, key: &str, value: T) {
+    /// Writes a record, whatever was there.
+    pub async fn put<T: Record>(&self, key: &str, value: T) {
         let all = self.store.collection::<T>();
         match all.get(key).await.unwrap() {
             Some(mut stored) => {
@@ -125,18 +135,16 @@ impl Lab {
         }
     }
 
-    pub(crate) async fn put_vpc(&self, vpc: &Vpc, subnets: &[&Subnet]) {
+    /// As the control plane makes a VPC with subnets.
+    pub async fn put_vpc(&self, vpc: &Vpc, subnets: &[&Subnet]) {
         self.put(&vpc.key(), vpc.clone()).await;
         for subnet in subnets {
             self.put(&subnet.key(), (*subnet).clone()).await;
         }
     }
 
-    pub(crate) async fn put_group(
-        &self,
-        group: &SecurityGroup,
-        rules: impl IntoIterator<Item = Rule>,
-    ) {
+    /// As the control plane makes a group with rules.
+    pub async fn put_group(&self, group: &SecurityGroup, rules: impl IntoIterator<Item = Rule>) {
         let mut group = group.clone();
         // A group's name is claimed; every one here has the same.
         group.name = group.id.to_string();
@@ -147,7 +155,7 @@ impl Lab {
     }
 
     /// Where each host is, as the control plane says it.
-    pub(crate) async fn put_hosts(&self) {
+    pub async fn put_hosts(&self) {
         for (node, host) in self.hosts.iter().enumerate() {
             let vtep = self.net.address(node).to_string();
             let record = samples::host(&host.name, &vtep);
@@ -155,36 +163,41 @@ impl Lab {
         }
     }
 
-    pub(crate) async fn put_rule(&self, rule: &Rule) {
+    /// As the control plane makes a rule.
+    pub async fn put_rule(&self, rule: &Rule) {
         self.put(&rule.key(), rule.clone()).await;
     }
 
-    pub(crate) async fn put_route(&self, route: &Route) {
+    /// As the control plane makes a route.
+    pub async fn put_route(&self, route: &Route) {
         self.put(&route.key(), route.clone()).await;
     }
 
-    pub(crate) async fn remove<T: Record>(&self, key: &str) {
+    /// Takes a record away.
+    pub async fn remove<T: Record>(&self, key: &str) {
         let all = self.store.collection::<T>();
         all.delete(key, photon_store::Expected::Any).await.unwrap();
     }
 
     /// As the control plane deletes a port.
-    pub(crate) async fn delete_port(&self, port: &Port) {
+    pub async fn delete_port(&self, port: &Port) {
         let gone = Gone::of(port, jiff::Timestamp::now()).unwrap();
         self.put(&gone.key(), gone).await;
         self.remove::<Port>(&port.key()).await;
     }
 
-    pub(crate) async fn put_port(&self, port: &Port) {
+    /// As the control plane makes or changes a port.
+    pub async fn put_port(&self, port: &Port) {
         self.put(&port.key(), port.clone()).await;
     }
 
     /// Waits until a host says that the port is as its record says now.
-    pub(crate) async fn until_active(&self, port: &Port) {
+    pub async fn until_active(&self, port: &Port) {
         self.until(port, PortState::Active).await;
     }
 
-    pub(crate) async fn until(&self, port: &Port, state: PortState) {
+    /// Waits until a host says that the port is in a state, as its record is now.
+    pub async fn until(&self, port: &Port, state: PortState) {
         let revision = self
             .store
             .collection::<Port>()
@@ -219,14 +232,15 @@ impl Lab {
         }
     }
 
-    pub(crate) async fn survey(&self, host: usize) -> Survey {
+    /// As the agent on a host sees it.
+    pub async fn survey(&self, host: usize) -> Survey {
         self.hosts[host].survey().await
     }
 }
 
 impl Lab {
-    /// The program itself on a host, with the store on that host's own loopback, as its configuration wants it.
-    pub(crate) async fn program(&mut self, host: usize) -> Program {
+    /// The program itself, by its path, on a host, with the store on that host's own loopback, as its configuration wants it.
+    pub async fn program(&mut self, agent: &str, host: usize) -> Program {
         self.hosts[host].stop();
         let namespace = self.net.namespace(host).to_owned();
         let bind = || {
@@ -256,7 +270,7 @@ impl Lab {
             words: vec![
                 "nsenter".to_owned(),
                 format!("--net=/run/netns/{}", self.net.namespace(host)),
-                AGENT.unwrap().to_owned(),
+                agent.to_owned(),
                 "--config".to_owned(),
                 file.display().to_string(),
             ],
@@ -267,14 +281,16 @@ impl Lab {
 }
 
 /// How the program is run on a host.
-pub(crate) struct Program {
+#[derive(Debug)]
+pub struct Program {
     words: Vec<String>,
     log: PathBuf,
     proxy: tokio::task::JoinHandle<()>,
 }
 
 impl Program {
-    pub(crate) fn start(&self) -> Process {
+    /// Starts it.
+    pub fn start(&self) -> Process {
         // Not `ip netns exec`, which would give it mounts of its own.
         let spec = Spec::new("prismnet-agent", &self.words[0], &self.log);
         let spec = self.words[1..].iter().fold(spec, Spec::argument);
@@ -282,7 +298,7 @@ impl Program {
     }
 
     /// To its end; what it said.
-    pub(crate) fn say(&self, words: &[&str]) -> String {
+    pub fn say(&self, words: &[&str]) -> String {
         let all: Vec<&str> = self
             .words
             .iter()
@@ -329,7 +345,7 @@ async fn pass_on(listener: TcpListener, endpoint: String) {
 
 impl Host {
     /// The agent, on a thread that stands in the host's namespace: so do all that it starts.
-    pub(crate) fn start(&mut self) {
+    pub fn start(&mut self) {
         assert!(self.running.is_none());
         let config = self.config.clone();
         let stop = CancellationToken::new();
@@ -346,7 +362,8 @@ impl Host {
         self.running = Some((thread, stop));
     }
 
-    pub(crate) fn stop(&mut self) {
+    /// Stops the agent; what it made stays.
+    pub fn stop(&mut self) {
         if let Some((thread, stop)) = self.running.take() {
             stop.cancel();
             let ended = thread.join();
@@ -358,7 +375,7 @@ impl Host {
     }
 
     /// As the agent on this host sees it.
-    pub(crate) async fn survey(&self) -> Survey {
+    pub async fn survey(&self) -> Survey {
         let (config, namespace) = (self.config.clone(), self.namespace.clone());
         let look = move || {
             Namespaces::new("/run/netns").enter(&namespace).unwrap();
@@ -374,18 +391,19 @@ impl Host {
     }
 
     /// Stops it, changes its configuration, and starts it again.
-    pub(crate) fn configure(&mut self, change: impl FnOnce(&mut Config)) {
+    pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {
         self.stop();
         change(&mut self.config);
         self.start();
     }
 
     /// Something in the namespace of a port, on a thread of its own.
-    pub(crate) fn in_port<T: Send>(&self, port: PortId, what: impl FnOnce() -> T + Send) -> T {
+    pub fn in_port<T: Send>(&self, port: PortId, what: impl FnOnce() -> T + Send) -> T {
         self.inside(&device::port_namespace(port), what)
     }
 
-    pub(crate) fn inside<T: Send>(&self, name: &str, what: impl FnOnce() -> T + Send) -> T {
+    /// Something in a namespace of the agent, on a thread of its own.
+    pub fn inside<T: Send>(&self, name: &str, what: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let work = || {
                 self.namespaces.enter(name).unwrap();
@@ -396,17 +414,17 @@ impl Host {
     }
 
     /// A program in a namespace of this host, to its end; what it said.
-    pub(crate) fn run(&self, name: &str, words: &[&str]) -> String {
+    pub fn run(&self, name: &str, words: &[&str]) -> String {
         self.inside(name, || command(words))
     }
 
     /// Whether the port gets an answer to an ICMP echo.
-    pub(crate) fn pings(&self, from: PortId, to: Ipv4Addr) -> bool {
+    pub fn pings(&self, from: PortId, to: Ipv4Addr) -> bool {
         self.in_port(from, || ping(to))
     }
 
     /// Whether that comes to be.
-    pub(crate) async fn until_pings(&self, from: PortId, to: Ipv4Addr) {
+    pub async fn until_pings(&self, from: PortId, to: Ipv4Addr) {
         let what = format!("{from} reaches {to}");
         let done = eventually(&what, SOON, || async { self.pings(from, to).then_some(()) }).await;
         if let Err(error) = done {
@@ -415,7 +433,7 @@ impl Host {
     }
 
     /// Whether it comes to be that not one of a few tries is answered.
-    pub(crate) async fn until_silent(&self, from: PortId, to: Ipv4Addr) {
+    pub async fn until_silent(&self, from: PortId, to: Ipv4Addr) {
         let silent = || async { (0..3).all(|_| !self.pings(from, to)).then_some(()) };
         let what = format!("{from} does not reach {to}");
         if let Err(error) = eventually(&what, SOON, silent).await {
@@ -424,7 +442,7 @@ impl Host {
     }
 
     /// For whoever reads a failed test.
-    pub(crate) fn everything(&self) -> String {
+    pub fn everything(&self) -> String {
         let mut said = String::new();
         for name in self.namespaces.list().unwrap() {
             said += &format!("== {name}\n");
@@ -457,7 +475,8 @@ impl Drop for Host {
     }
 }
 
-pub(crate) fn command(words: &[&str]) -> String {
+/// A program, to its end; what it said.
+pub fn command(words: &[&str]) -> String {
     let output = Command::new(words[0])
         .args(&words[1..])
         .stdin(Stdio::null())
@@ -473,7 +492,7 @@ pub(crate) fn command(words: &[&str]) -> String {
 }
 
 /// One ICMP echo, from the calling thread's namespace (RFC 792).
-pub(crate) fn ping(to: Ipv4Addr) -> bool {
+pub fn ping(to: Ipv4Addr) -> bool {
     let socket = socket(
         AddressFamily::Inet,
         SockType::Raw,
@@ -512,7 +531,7 @@ pub(crate) fn ping(to: Ipv4Addr) -> bool {
 }
 
 /// A UDP socket in the calling thread's namespace that does not wait long.
-pub(crate) fn udp(at: Ipv4Addr, port: u16) -> UdpSocket {
+pub fn udp(at: Ipv4Addr, port: u16) -> UdpSocket {
     let socket = UdpSocket::bind((at, port)).unwrap();
     socket.set_read_timeout(Some(SILENCE)).unwrap();
     socket
