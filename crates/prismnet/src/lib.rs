@@ -23,7 +23,6 @@
 //! | `config` `run` `app` `clock` | the process |
 
 mod app;
-mod audit;
 mod clock;
 pub mod config;
 mod external;
@@ -41,14 +40,13 @@ pub mod rest;
 mod route;
 mod rule;
 pub mod run;
-mod scope;
 mod subnet;
 mod turns;
 mod users;
 mod vpc;
 mod wanted;
 
-use photon_service::{contention, listing, versioned};
+use photon_service::{audit, contention, listing, scope, versioned};
 
 pub use app::App;
 pub use config::Config;

@@ -1,12 +1,7 @@
 //! How texts and numbers with a form of their own look in the OpenAPI document. Nothing here is built.
 
+pub(crate) use photon_service::rest::IdText;
 use utoipa::{IntoParams, ToSchema};
-
-/// An id or name that the caller may choose.
-#[derive(ToSchema)]
-#[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9._-]{0,62}$", example = "proj-456")]
-#[expect(dead_code, reason = "only described, never built")]
-pub(crate) struct IdText(String);
 
 /// What something is for, in a caller's words: 1 to 1024 bytes without control characters.
 #[derive(ToSchema)]

@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::scope::Owner;
 
-/// An id that the caller may choose, for the document.
+/// An id that the caller may choose.
 #[derive(ToSchema)]
 #[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9._-]{0,62}$", example = "proj-456")]
 #[expect(dead_code, reason = "only described, never built")]

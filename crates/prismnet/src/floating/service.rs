@@ -60,7 +60,7 @@ fn act(floating: &FloatingIp) -> Act {
 
 /// Allocates a floating IP to a project, and associates it with a port if one is named.
 pub(crate) async fn create(app: &App, ctx: &Context, new: NewFloatingIp) -> Result<Shown, Error> {
-    scope::allow_new(app, ctx, &new.home)?;
+    scope::allow_new(ctx, &new.home)?;
     // Before anything is asked of CreditService: most mistakes are found here.
     let network = network_for(app, &new).await?;
     check_address(&network.value, new.address)?;
@@ -304,7 +304,7 @@ async fn prefix(
     let index = match (filter.address, filter.port) {
         (Some(address), _) => external::address(address),
         (None, Wanted::One(port)) => of_port(port),
-        (None, _) => return Ok(Some(filter.owner.prefix(app, ctx))),
+        (None, _) => return Ok(Some(filter.owner.prefix(ctx))),
     };
     let only = app.records::<FloatingIp>().get_by_index(&index).await?;
     Ok(only.map(|only| only.key))

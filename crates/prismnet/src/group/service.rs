@@ -62,7 +62,7 @@ pub(crate) async fn create(
     ctx: &Context,
     new: NewGroup,
 ) -> Result<Versioned<SecurityGroup>, Error> {
-    scope::allow_new(app, ctx, &new.home)?;
+    scope::allow_new(ctx, &new.home)?;
     let group = group_of(
         new.name.into(),
         &new.home,
@@ -215,7 +215,7 @@ pub(crate) async fn list(
             && filter.name.as_ref().is_none_or(|name| *name == group.name)
             && scope::is_visible(ctx, &visible, &group.project)
     };
-    let prefix = filter.owner.prefix(app, ctx);
+    let prefix = filter.owner.prefix(ctx);
     listing::list(&app.records(), &prefix, ask, keep).await
 }
 

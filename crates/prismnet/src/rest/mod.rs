@@ -7,12 +7,10 @@
 //! |---|---|
 //! | `given` | members that are there, be it with nothing |
 //! | `path` | ids, and what is none |
-//! | `owner` | whose thing a path must mean |
 //! | `schema` | ids, blocks, addresses and texts, for the document |
 
 mod given;
 mod openapi;
-mod owner;
 mod path;
 pub(crate) mod schema;
 
@@ -24,10 +22,10 @@ use photon_auth::rest::{Declared, Routes};
 pub(crate) use photon_server::rest::Envelope;
 pub(crate) use photon_service::{
     openapi::Failure,
-    rest::{IfMatch, IfMatchHeader, Removed, Revised, removed},
+    rest::{IfMatch, IfMatchHeader, OwnerQuery, Removed, Revised, removed},
 };
 
-pub(crate) use self::{given::given, owner::OwnerQuery, path::Path};
+pub(crate) use self::{given::given, path::Path};
 use crate::app::App;
 pub use openapi::openapi;
 

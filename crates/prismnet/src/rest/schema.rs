@@ -1,12 +1,7 @@
 //! How texts with a form of their own look in the OpenAPI document. Nothing here is built.
 
+pub(crate) use photon_service::rest::IdText;
 use utoipa::ToSchema;
-
-/// An id that the caller may choose.
-#[derive(ToSchema)]
-#[schema(value_type = String, pattern = "^[a-z0-9][a-z0-9._-]{0,62}$", example = "proj-456")]
-#[expect(dead_code, reason = "only described, never built")]
-pub(crate) struct IdText(String);
 
 /// What people call it: 1 to 200 bytes, no control characters, not only spaces.
 #[derive(ToSchema)]

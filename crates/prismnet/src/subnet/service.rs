@@ -224,7 +224,7 @@ pub(crate) async fn prefix(
             return Ok(vpc::service::home(&vpc).prefix());
         }
     }
-    Ok(owner.prefix(app, ctx))
+    Ok(owner.prefix(ctx))
 }
 
 /// Changes a subnet.

@@ -36,7 +36,7 @@ fn act(vpc: &Vpc) -> Act {
 
 /// Makes a VPC. The project's default group is made too, if it is not there.
 pub(crate) async fn create(app: &App, ctx: &Context, new: NewVpc) -> Result<Versioned<Vpc>, Error> {
-    scope::allow_new(app, ctx, &new.home)?;
+    scope::allow_new(ctx, &new.home)?;
     keep_off_underlay(app, new.cidr_block)?;
     group::service::ensure_default(app, ctx, &new.home).await?;
     let now = clock::now();
@@ -120,7 +120,7 @@ pub(crate) async fn list(
             && filter.name.as_ref().is_none_or(|name| *name == vpc.name)
             && scope::is_visible(ctx, &visible, &vpc.project)
     };
-    let prefix = filter.owner.prefix(app, ctx);
+    let prefix = filter.owner.prefix(ctx);
     listing::list(&app.records(), &prefix, ask, keep).await
 }
 
