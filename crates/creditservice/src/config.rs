@@ -2,12 +2,7 @@
 //!
 //! Without a file it is dev mode on loopback, with a store on its usual port.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use creditservice_ledger::{Limit, ResourceKind};
 use photon_server::{
@@ -15,7 +10,7 @@ use photon_server::{
     config::{ConfigError, LimitsConfig, ListenConfig, LogConfig},
 };
 use photon_service::config::{
-    AuthConfig, StoreConfig, check_listener_files, check_listeners, check_url, invalid,
+    AuthConfig, Common, StoreConfig, check_url, default_issuer, invalid, loopback,
 };
 use serde::Deserialize;
 
@@ -60,20 +55,12 @@ pub struct Config {
     pub log: LogConfig,
 }
 
-fn loopback(port: u16) -> ListenConfig {
-    ListenConfig::plain(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
-}
-
 fn default_rest() -> ListenConfig {
     loopback(8086)
 }
 
 fn default_grpc() -> ListenConfig {
     loopback(50057)
-}
-
-fn default_issuer() -> String {
-    photon_auth::DEFAULT_ISSUER.to_owned()
 }
 
 impl Default for Config {
@@ -186,6 +173,19 @@ impl Config {
         ServiceConfig::validate(&config)?;
         Ok(config)
     }
+
+    /// What every service has.
+    pub(crate) fn common(&self) -> Common<'_> {
+        Common {
+            rest: &self.rest,
+            grpc: &self.grpc,
+            store: &self.store,
+            auth: &self.auth,
+            issuer: &self.issuer,
+            http: &self.http,
+            log: &self.log,
+        }
+    }
 }
 
 impl ServiceConfig for Config {
@@ -194,26 +194,14 @@ impl ServiceConfig for Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        check_listeners(self.auth.mode, &self.rest, &self.grpc)?;
-        self.store.validate(self.auth.mode)?;
+        self.common().validate()?;
         self.shards.validate(&self.grpc)?;
-        self.export.validate()?;
-        self.auth.validate()?;
-        check_url("issuer", &self.issuer)?;
-        if let Some(name) = self.http.zero() {
-            return Err(invalid(&format!("http.{name}"), "must not be 0"));
-        }
-        match self.log.misunderstood() {
-            Some(problem) => Err(invalid("log.level", problem)),
-            None => Ok(()),
-        }
+        self.export.validate()
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_listener_files(&self.rest, &self.grpc)?;
-        self.export.check()?;
-        self.store.options()?;
-        Ok(())
+        self.common().check()?;
+        self.export.check()
     }
 }
 
@@ -250,70 +238,31 @@ impl ShardsConfig {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-
-    use std::io::Write as _;
-
-    use photon_core::error::in_one_line;
-    use photon_server::Mode;
+    use photon_testkit::config::Trial;
 
     use super::*;
 
-    const EXAMPLE: &str = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../deploy/config/creditservice.toml"
-    );
-
-    fn read(text: &str) -> Result<Config, String> {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        Config::load(Some(file.path())).map_err(|error| in_one_line(&error))
-    }
+    const TRIAL: Trial<Config> = Trial {
+        load: Config::load,
+        example: concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../deploy/config/creditservice.toml"
+        ),
+    };
 
     #[test]
-    fn nothing_is_needed_for_dev_mode_on_loopback() {
-        let config = read("").unwrap();
-        assert_eq!(config.rest.address.to_string(), "127.0.0.1:8086");
-        assert_eq!(config.grpc.address.to_string(), "127.0.0.1:50057");
-        assert_eq!(config.auth.mode, Mode::Dev);
-        assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
-    }
-
-    #[test]
-    fn the_example_parses_and_shows_the_defaults() {
-        let example = Config::load(Some(Path::new(EXAMPLE))).unwrap();
-        assert_eq!(format!("{example:?}"), format!("{:?}", Config::default()));
+    fn it_has_what_every_service_has() {
+        TRIAL.is_a_services(8086, 50057, "[auth]\nmode = \"enforce\"\n");
     }
 
     #[test]
     fn unknown_keys_are_refused_everywhere() {
-        for section in [
-            "",
-            "[rest]\naddress = \"127.0.0.1:1\"",
-            "[grpc]\naddress = \"127.0.0.1:1\"",
-            "[store]",
-            "[store.tls]\nca = \"x\"\ncertificate = \"x\"\nkey = \"x\"",
-            "[auth]",
-            "[shards]",
-            "[export]",
-            "[billing]",
-            "[http]",
-            "[log]",
-        ] {
-            let error = read(&format!("{section}\nno_such_key = 1\n")).unwrap_err();
-            assert!(error.contains("no_such_key"), "{section}: {error}");
-        }
+        TRIAL.refuses_unknown_keys_in(&["[shards]", "[export]", "[billing]"]);
     }
 
     #[test]
     fn impossible_values_are_named() {
-        for (text, field) in [
-            ("[rest]\naddress = \"10.0.0.1:8086\"", "rest.address"),
-            ("[grpc]\naddress = \"127.0.0.1:8086\"", "grpc.address"),
-            (
-                "[auth]\nmax_staleness_seconds = 0",
-                "auth.max_staleness_seconds",
-            ),
+        TRIAL.names(&[
             ("[shards]\ncount = 0", "shards.count"),
             ("[shards]\nlease_seconds = 1", "shards.lease_seconds"),
             ("[shards]\nsnapshot_entries = 0", "shards.snapshot_entries"),
@@ -325,27 +274,6 @@ mod tests {
                 "[auth]\nmode = \"enforce\"\n[grpc]\naddress = \"0.0.0.0:50057\"\n[grpc.tls]\ncertificate = \"a\"\nkey = \"b\"",
                 "shards.advertise",
             ),
-            ("[store]\nendpoints = []", "store.endpoints"),
-            ("[store]\nendpoints = [\"https://a:1\"]", "store.tls"),
-            (
-                "[store]\nrequest_timeout_ms = 0",
-                "store.request_timeout_ms",
-            ),
-            ("issuer = \"iam\"", "issuer"),
-            ("[http]\nmax_connections = 0", "http.max_connections"),
-            ("[log]\nlevel = \"info,creditservice=loud\"", "log.level"),
-            (
-                "[auth]\nmode = \"enforce\"\n[rest]\naddress = \"10.0.0.1:8086\"",
-                "rest.tls",
-            ),
-            (
-                "[auth]\nmode = \"enforce\"\n[store]\nendpoints = [\"http://10.0.0.1:50051\"]",
-                "store.endpoints",
-            ),
-        ] {
-            let error = read(text).unwrap_err();
-            assert!(error.contains(field), "{text}: {error}");
-        }
-        read("[auth]\nmode = \"enforce\"").unwrap();
+        ]);
     }
 }

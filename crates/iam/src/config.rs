@@ -2,17 +2,14 @@
 //!
 //! Without a file it is dev mode on loopback, with a store on its usual port.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::Path,
-};
+use std::path::Path;
 
 use photon_server::{
     ServiceConfig,
     config::{ConfigError, LimitsConfig, ListenConfig, LogConfig, Mode},
 };
 use photon_service::config::{
-    AuthConfig, StoreConfig, check_listener_files, check_listeners, check_url, invalid,
+    AuthConfig, Common, StoreConfig, check_url, default_issuer, invalid, loopback,
 };
 use serde::Deserialize;
 
@@ -70,20 +67,12 @@ pub struct Config {
     pub log: LogConfig,
 }
 
-fn loopback(port: u16) -> ListenConfig {
-    ListenConfig::plain(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
-}
-
 fn default_rest() -> ListenConfig {
     loopback(8083)
 }
 
 fn default_grpc() -> ListenConfig {
     loopback(50053)
-}
-
-fn default_issuer() -> String {
-    photon_auth::DEFAULT_ISSUER.to_owned()
 }
 
 impl Default for Config {
@@ -125,6 +114,19 @@ impl Config {
         ServiceConfig::validate(&config)?;
         Ok(config)
     }
+
+    /// What every service has.
+    pub(crate) fn common(&self) -> Common<'_> {
+        Common {
+            rest: &self.rest,
+            grpc: &self.grpc,
+            store: &self.store,
+            auth: &self.auth,
+            issuer: &self.issuer,
+            http: &self.http,
+            log: &self.log,
+        }
+    }
 }
 
 impl ServiceConfig for Config {
@@ -133,11 +135,8 @@ impl ServiceConfig for Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        check_listeners(self.auth.mode, &self.rest, &self.grpc)?;
-        self.store.validate(self.auth.mode)?;
-        self.auth.validate()?;
+        self.common().validate()?;
         let sentence = ConfigError::Invalid;
-        check_url("issuer", &self.issuer)?;
         if let Some(url) = &self.public_url {
             check_url("public_url", url)?;
         }
@@ -145,19 +144,11 @@ impl ServiceConfig for Config {
         self.tokens.validate().map_err(sentence)?;
         self.guessing.validate().map_err(sentence)?;
         self.audit.validate()?;
-        self.pki.validate()?;
-        if let Some(name) = self.http.zero() {
-            return Err(invalid(&format!("http.{name}"), "must not be 0"));
-        }
-        match self.log.misunderstood() {
-            Some(problem) => Err(invalid("log.level", problem)),
-            None => Ok(()),
-        }
+        self.pki.validate()
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_listener_files(&self.rest, &self.grpc)?;
-        self.store.options()?;
+        self.common().check()?;
         self.pki.check()?;
         match &self.signing.wrapping_key_file {
             Some(path) if self.auth.mode == Mode::Enforce => {
@@ -178,84 +169,32 @@ impl ServiceConfig for Config {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-    use std::io::Write as _;
-
     use photon_core::error::in_one_line;
     use photon_service::config::StoreTls;
+    use photon_testkit::config::Trial;
 
     use super::*;
 
-    const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/config/iam.toml");
-
-    fn read(text: &str) -> Result<Config, String> {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        Config::load(Some(file.path())).map_err(|error| in_one_line(&error))
-    }
+    const TRIAL: Trial<Config> = Trial {
+        load: Config::load,
+        example: concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/config/iam.toml"),
+    };
 
     #[test]
-    fn nothing_is_needed_for_dev_mode_on_loopback() {
-        let config = read("").unwrap();
-        assert_eq!(config.rest.address.to_string(), "127.0.0.1:8083");
-        assert_eq!(config.grpc.address.to_string(), "127.0.0.1:50053");
-        assert_eq!(config.auth.mode, Mode::Dev);
-        assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
-    }
-
-    #[test]
-    fn the_example_parses_and_shows_the_defaults() {
-        let example = Config::load(Some(Path::new(EXAMPLE))).unwrap();
-        assert_eq!(format!("{example:?}"), format!("{:?}", Config::default()));
+    fn it_has_what_every_service_has() {
+        let enforce = "[auth]\nmode = \"enforce\"\n[signing]\nwrapping_key_file = \"/k\"\n";
+        TRIAL.is_a_services(8083, 50053, enforce);
     }
 
     #[test]
     fn unknown_keys_are_refused_everywhere() {
-        for section in [
-            "",
-            "[rest]\naddress = \"127.0.0.1:1\"",
-            "[grpc]\naddress = \"127.0.0.1:1\"",
-            "[store]",
-            "[store.tls]\nca = \"x\"\ncertificate = \"x\"\nkey = \"x\"",
-            "[auth]",
-            "[signing]",
-            "[tokens]",
-            "[guessing]",
-            "[audit]",
-            "[pki]",
-            "[http]",
-            "[log]",
-        ] {
-            let error = read(&format!("{section}\nno_such_key = 1\n")).unwrap_err();
-            assert!(error.contains("no_such_key"), "{section}: {error}");
-        }
+        TRIAL.refuses_unknown_keys_in(&["[signing]", "[tokens]", "[guessing]", "[audit]", "[pki]"]);
     }
 
     #[test]
     fn impossible_values_are_named() {
-        let enforce = "[auth]\nmode = \"enforce\"\n[signing]\nwrapping_key_file = \"/k\"\n";
-        for (text, field) in [
-            ("[rest]\naddress = \"10.0.0.1:8083\"", "rest.address"),
-            ("[grpc]\naddress = \"0.0.0.0:50053\"", "grpc.address"),
-            ("[grpc]\naddress = \"127.0.0.1:8083\"", "grpc.address"),
+        TRIAL.names(&[
             ("[auth]\nmode = \"enforce\"", "signing.wrapping_key_file"),
-            (
-                "[auth]\nmax_staleness_seconds = 0",
-                "auth.max_staleness_seconds",
-            ),
-            ("[store]\nendpoints = []", "store.endpoints"),
-            (
-                "[store]\nendpoints = [\"127.0.0.1:50051\"]",
-                "store.endpoints",
-            ),
-            ("[store]\nendpoints = [\"ftp://a\"]", "store.endpoints"),
-            ("[store]\nendpoints = [\"https://a:1\"]", "store.tls"),
-            ("[store.tls]\nca = \"a\"\nkey = \"b\"", "certificate"),
-            (
-                "[store]\nrequest_timeout_ms = 0",
-                "store.request_timeout_ms",
-            ),
-            ("issuer = \"iam\"", "issuer"),
-            ("issuer = \"https://iam/\"", "issuer"),
             ("public_url = \"https://iam/?a=b\"", "public_url"),
             ("[tokens]\nmax_ttl_seconds = 1", "tokens.max_ttl_seconds"),
             (
@@ -263,21 +202,7 @@ mod tests {
                 "guessing.per_address_burst",
             ),
             ("[audit]\nretention_days = 0", "audit.retention_days"),
-            ("[http]\nmax_connections = 0", "http.max_connections"),
-            ("[log]\nlevel = \"info,iam=loud\"", "log.level"),
-            (
-                &format!("{enforce}[rest]\naddress = \"10.0.0.1:8083\""),
-                "rest.tls",
-            ),
-            (
-                &format!("{enforce}[store]\nendpoints = [\"http://10.0.0.1:50051\"]"),
-                "store.endpoints",
-            ),
-        ] {
-            let error = read(text).unwrap_err();
-            assert!(error.contains(field), "{text}: {error}");
-        }
-        read(enforce).unwrap();
+        ]);
     }
 
     #[test]

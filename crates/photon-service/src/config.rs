@@ -1,14 +1,78 @@
 //! What the configuration of every service has.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use photon_core::error::in_one_line;
 use photon_server::{
-    config::{ConfigError, ListenConfig, Mode},
+    config::{ConfigError, LimitsConfig, ListenConfig, LogConfig, Mode},
     listen::check_tls,
 };
 use photon_store::{Options, TlsFiles};
 use serde::Deserialize;
+
+/// What the configuration of every service has, wherever it keeps it.
+#[derive(Clone, Copy, Debug)]
+pub struct Common<'a> {
+    /// `[rest]`.
+    pub rest: &'a ListenConfig,
+    /// `[grpc]`.
+    pub grpc: &'a ListenConfig,
+    /// `[store]`.
+    pub store: &'a StoreConfig,
+    /// `[auth]`.
+    pub auth: &'a AuthConfig,
+    /// The `iss` of the tokens that are accepted.
+    pub issuer: &'a str,
+    /// `[http]`.
+    pub http: &'a LimitsConfig,
+    /// `[log]`.
+    pub log: &'a LogConfig,
+}
+
+impl Common<'_> {
+    /// Whether it can be.
+    ///
+    /// # Errors
+    /// The setting at fault.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check_listeners(self.auth.mode, self.rest, self.grpc)?;
+        self.store.validate(self.auth.mode)?;
+        self.auth.validate()?;
+        check_url("issuer", self.issuer)?;
+        if let Some(name) = self.http.zero() {
+            return Err(invalid(&format!("http.{name}"), "must not be 0"));
+        }
+        match self.log.misunderstood() {
+            Some(problem) => Err(invalid("log.level", problem)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the files that it names can be read.
+    ///
+    /// # Errors
+    /// The setting at fault.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check_listener_files(self.rest, self.grpc)?;
+        self.store.options().map(drop)
+    }
+}
+
+/// A listener as it is unless somebody says otherwise: this machine only, without TLS.
+#[must_use]
+pub fn loopback(port: u16) -> ListenConfig {
+    ListenConfig::plain(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
+}
+
+/// The `iss` of IAM's tokens, unless somebody says otherwise.
+#[must_use]
+pub fn default_issuer() -> String {
+    photon_auth::DEFAULT_ISSUER.to_owned()
+}
 
 /// `[auth]`: who may do what.
 #[derive(Clone, Debug, Deserialize)]

@@ -10,9 +10,12 @@
 //! | [`chainfire_process`] | the real `chainfire` binary |
 //! | `in_process` | ChainFire inside the test (feature `in-process`) |
 //! | `in_process_iam` | IAM inside the test, over such a ChainFire (feature `in-process-iam`) |
+//! | `config` | configurations: examples, defaults, what cannot be (feature `config`) |
+//! | `openapi` | OpenAPI documents against what is kept and declared (feature `openapi`) |
 //! | [`proof`] | other people's software in Python against a service |
 //! | `fake_host` | a host of PlasmaVMC without a hypervisor (feature `fake-host`) |
 //! | `rest` | a client of services in the guide's style (feature `rest`) |
+//! | `tenants` | an IAM that enforces, with two tenants (feature `tenants`) |
 //! | [`netlab`] | network namespaces on a bridge, with partitions and packet loss |
 //! | `network` | hosts of PrismNET with agents in them, and what they are told (feature `network`) |
 //! | [`pki`] | a throw-away certificate authority |
@@ -20,6 +23,8 @@
 //! | [`ports`], [`poll`], [`seed`], [`skip`] | small things every test needs |
 
 pub mod chainfire_process;
+#[cfg(feature = "config")]
+pub mod config;
 pub mod etcd;
 #[cfg(feature = "fake-host")]
 pub mod fake_host;
@@ -32,6 +37,8 @@ pub mod linearizability;
 pub mod netlab;
 #[cfg(feature = "network")]
 pub mod network;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod pki;
 pub mod poll;
 pub mod ports;
@@ -43,6 +50,8 @@ pub mod rest;
 pub mod scratch;
 pub mod seed;
 pub mod skip;
+#[cfg(feature = "tenants")]
+pub mod tenants;
 
 pub use chainfire_process::{ChainfireProcess, ChainfireSpec};
 pub use etcd::{EtcdCluster, EtcdProcess};

@@ -1,15 +1,16 @@
 //! A client of services in the guide's style: what is asked, and its answer with the envelope checked.
 
-#![allow(
+#![expect(
     clippy::expect_used,
-    clippy::must_use_candidate,
-    reason = "what goes wrong here is a test that fails; answers are often only checked"
+    reason = "what goes wrong here is a test that fails"
 )]
 
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
+
+use crate::poll::eventually;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -193,6 +194,36 @@ impl Caller {
             request = request.json(&body);
         }
         answer(request).await
+    }
+
+    /// Waits until the service is ready.
+    ///
+    /// # Panics
+    /// If it does not come to be.
+    pub async fn until_ready(&self) {
+        let ready = eventually("it is ready", PATIENCE, || async {
+            let (status, _) = self.readiness().await?;
+            (status == 200).then_some(())
+        });
+        ready.await.expect("ready");
+    }
+
+    /// Waits until the service is not ready for a reason with these words; what it says.
+    ///
+    /// # Panics
+    /// If it does not come to be.
+    pub async fn until_not_ready(&self, words: &str) -> String {
+        let said = eventually("it says why it is not ready", PATIENCE, || async {
+            let (status, text) = self.readiness().await?;
+            (status == 503 && text.contains(words)).then_some(text)
+        });
+        said.await.expect("not ready")
+    }
+
+    async fn readiness(&self) -> Option<(u16, String)> {
+        let asked = self.http.get(format!("{}/readyz", self.base)).send();
+        let answer = asked.await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {

@@ -197,33 +197,26 @@ impl ServiceConfig for Config {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-    use std::io::Write as _;
-
-    use photon_core::error::in_one_line;
+    use photon_testkit::config::Trial;
 
     use super::*;
 
-    const EXAMPLE: &str = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../deploy/config/prismnet-agent.toml"
-    );
-
-    fn read(text: &str) -> Result<Config, String> {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        Config::load(Some(file.path())).map_err(|error| in_one_line(&error))
-    }
+    const TRIAL: Trial<Config> = Trial {
+        load: Config::load,
+        example: concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../deploy/config/prismnet-agent.toml"
+        ),
+    };
 
     #[test]
     fn the_example_parses_and_shows_the_defaults() {
-        let example = Config::load(Some(Path::new(EXAMPLE))).unwrap();
-        let default = Config::new(example.host.clone());
-        assert_eq!(format!("{example:?}"), format!("{default:?}"));
+        TRIAL.example_shows(|example| Config::new(example.host.clone()));
     }
 
     #[test]
     fn what_cannot_be_is_named() {
-        for (text, field) in [
+        TRIAL.names(&[
             ("", "host"),
             ("host = \"Not A Name\"", "host"),
             ("host = \"a\"\nno_such_key = 1", "no_such_key"),
@@ -252,10 +245,9 @@ mod tests {
             ),
             ("host = \"a\"\nsocket = \"here\"", "socket"),
             ("host = \"a\"\nsocket_uids = [-1]", "socket_uids"),
-        ] {
-            let error = read(text).unwrap_err();
-            assert!(error.contains(field), "{text}: {error}");
-        }
-        read("host = \"a\"\n[tunnel]\naddress = \"192.0.2.1\"").unwrap();
+        ]);
+        TRIAL
+            .read("host = \"a\"\n[tunnel]\naddress = \"192.0.2.1\"")
+            .unwrap();
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use crate::house::{Caller, PATIENCE, config, ready};
+use crate::house::{Caller, PATIENCE, config};
 
 /// More than a page: these are paged at once.
 const MANY: usize = 300;
@@ -59,7 +59,7 @@ impl Place {
             .await
             .unwrap();
         let operator = Caller::of(&running);
-        ready(&operator).await;
+        operator.until_ready().await;
         (running, operator)
     }
 

@@ -4,7 +4,7 @@ use std::{ops::Deref, time::Duration};
 
 use creditservice::{Config, Running, Sockets};
 use photon_store::Store;
-use photon_testkit::{InProcessChainfire, in_process_chainfire, poll::eventually, rest};
+use photon_testkit::{InProcessChainfire, in_process_chainfire, rest};
 use serde_json::{Value, json};
 
 pub(crate) use photon_testkit::rest::Answer;
@@ -36,19 +36,8 @@ pub(crate) async fn over(endpoint: &str) -> Running {
     let running = Box::pin(creditservice::start(config(endpoint), Sockets::default()))
         .await
         .unwrap();
-    ready(&Caller::of(&running)).await;
+    Caller::of(&running).until_ready().await;
     running
-}
-
-/// Waits until a service is ready.
-pub(crate) async fn ready(caller: &Caller) {
-    eventually("creditservice is ready", PATIENCE, || async {
-        let asked = caller.http.get(format!("{}/readyz", caller.base)).send();
-        let answer = asked.await.ok()?;
-        answer.status().is_success().then_some(())
-    })
-    .await
-    .unwrap();
 }
 
 impl House {

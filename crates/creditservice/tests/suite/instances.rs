@@ -4,7 +4,7 @@ use photon_testkit::{in_process_chainfire, poll::eventually};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::house::{Caller, House, PATIENCE, over, ready};
+use crate::house::{Caller, House, PATIENCE, over};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_keeps_everything() {
@@ -120,7 +120,7 @@ async fn two_processes_share_the_shards() {
     })
     .await
     .unwrap();
-    ready(&b).await;
+    b.until_ready().await;
     other.stop().await;
     chainfire.stop().await;
 }

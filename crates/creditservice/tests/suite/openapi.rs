@@ -1,64 +1,24 @@
-//! The document: it is the one that is kept, says who may ask, and describes every route there is.
+//! The OpenAPI document is that of the code, and describes every route there is.
 
-use std::collections::BTreeSet;
-
-use serde_json::Value;
+use photon_testkit::openapi;
 
 use crate::house::House;
 
-const KEPT: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../docs/api/openapi/creditservice.yaml"
-);
-
-/// Set to write the file instead of comparing it.
-const WRITE: &str = "UPDATE_OPENAPI";
-
 #[test]
 fn the_kept_document_is_that_of_the_code() {
-    let document = creditservice::rest::openapi().to_yaml().unwrap();
-    if std::env::var_os(WRITE).is_some() {
-        std::fs::write(KEPT, &document).unwrap();
-    }
-    let kept = std::fs::read_to_string(KEPT).unwrap_or_default();
-    assert!(
-        kept == document,
-        "docs/api/openapi/creditservice.yaml is not that of the code: run this test with {WRITE}=1"
-    );
+    openapi::is_kept("creditservice", &creditservice::rest::openapi());
 }
 
 #[test]
 fn every_declared_route_is_described_and_no_other() {
-    let document = serde_json::to_value(creditservice::rest::openapi()).unwrap();
-    let described: BTreeSet<String> = operations(&document)
-        .filter(|(_, path, _)| {
-            !["/health", "/livez", "/readyz", "/metrics"].contains(&path.as_str())
-        })
-        .map(|(method, path, _)| format!("{method} {path}"))
-        .collect();
-    let declared: BTreeSet<String> = creditservice::rest::declared()
-        .iter()
-        .map(|route| format!("{} {}", route.method, route.path))
-        .collect();
-    assert_eq!(described, declared);
-    let mut ids = BTreeSet::new();
-    for (method, path, operation) in operations(&document) {
-        let id = operation["operationId"].as_str().unwrap();
-        assert!(ids.insert(id.to_owned()), "{id} twice: {method} {path}");
+    let document = creditservice::rest::openapi();
+    openapi::describes(&document, &creditservice::rest::declared(), &[]);
+    for operation in openapi::operations(&document) {
         // Every change can be asked for once, and says what another one under the same key is told.
-        let parameters = operation["parameters"].to_string();
-        let has_key = parameters.contains("Idempotency-Key");
-        assert_eq!(has_key, operation["responses"]["422"].is_object());
-        assert_eq!(has_key, method != "GET", "{method} {path}");
+        let takes_key = operation.takes_key();
+        assert_eq!(takes_key, operation.said["responses"]["422"].is_object());
+        assert_eq!(takes_key, operation.method != "GET", "{operation:?}");
     }
-}
-
-fn operations(document: &Value) -> impl Iterator<Item = (String, String, &Value)> {
-    let paths = document["paths"].as_object().unwrap().iter();
-    paths.flat_map(|(path, operations)| {
-        let operations = operations.as_object().unwrap().iter();
-        operations.map(move |(method, operation)| (method.to_uppercase(), path.clone(), operation))
-    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use photon_store::Scan;
 use photon_testkit::{in_process_chainfire, poll::eventually};
 use serde_json::json;
 
-use crate::house::{Caller, PATIENCE, config, ready};
+use crate::house::{Caller, PATIENCE, config};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_owner_begins_with_the_newest_one() {
@@ -18,7 +18,7 @@ async fn a_new_owner_begins_with_the_newest_one() {
             .await
             .unwrap();
         let operator = Caller::of(&running);
-        ready(&operator).await;
+        operator.until_ready().await;
         (running, operator)
     };
     let options = photon_store::Options::new([&endpoint]);

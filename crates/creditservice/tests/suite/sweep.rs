@@ -2,10 +2,11 @@
 
 use photon_auth::sweep::{Sweep, Tokens, declared, methods};
 use photon_proto::photon::credit::v1 as pb;
+use photon_testkit::tenants::somebody;
 use prost::Message as _;
 use serde_json::json;
 
-use crate::tenancy::{enforcing, somebody};
+use crate::tenancy::enforcing;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {

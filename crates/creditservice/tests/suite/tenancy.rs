@@ -3,37 +3,22 @@
 use creditservice::{Running, Sockets};
 use photon_proto::photon::credit::v1::{RecordUsageRequest, UsageLine, usage_client::UsageClient};
 use photon_server::Mode;
-use photon_testkit::{InProcessIam, enforcing_iam};
+use photon_testkit::{
+    InProcessIam, rest,
+    tenants::{Tenants, somebody, tenants},
+};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use tonic::{Request, transport::Channel};
 
-use crate::house::{Caller, config, ready};
-
-/// A token of IAM.
-async fn token(iam: &Caller, body: Value) -> String {
-    let answer = iam.post("/api/v1/auth/token", body).await;
-    answer.data()["token"].as_str().unwrap().to_owned()
-}
-
-/// A user with a role at a scope, and its token for that scope.
-pub(crate) async fn somebody(admin: &Caller, id: &str, role: &str, scope: &str) -> String {
-    admin
-        .post("/api/v1/users", json!({ "id": id, "name": id }))
-        .await
-        .data();
-    let binding = json!({ "principal": format!("user:{id}"), "role": role, "scope": scope });
-    admin.post("/api/v1/bindings", binding).await.data();
-    let bare = scope.split_once(':').map_or(scope, |(_, id)| id);
-    token(admin, json!({ "principal_id": id, "scope_id": bare })).await
-}
+use crate::house::{Caller, config};
 
 /// A service in enforce mode, and its IAM with two tenants.
 pub(crate) struct Enforcing {
     iam: InProcessIam,
     running: Running,
     /// IAM's first admin, at IAM.
-    pub(crate) admin: Caller,
+    pub(crate) admin: rest::Caller,
     /// Without a credential.
     pub(crate) anybody: Caller,
     /// IAM's first admin, here.
@@ -50,18 +35,18 @@ impl Enforcing {
 }
 
 pub(crate) async fn enforcing() -> Enforcing {
-    let (mut iam, admin) = founded().await;
+    let Tenants {
+        mut iam,
+        admin,
+        system,
+    } = Box::pin(tenants()).await.unwrap();
     let mut config = config(&iam.chainfire().endpoint());
     config.auth.mode = Mode::Enforce;
     let running = Box::pin(creditservice::start(config, Sockets::default()))
         .await
         .unwrap();
     let anybody = Caller::of(&running);
-    ready(&anybody).await;
-    let asked = json!({
-        "principal_id": "admin", "scope_id": "system", "api_key": iam.admin_key().unwrap(),
-    });
-    let system = token(&Caller::at(&iam.rest_url()), asked).await;
+    anybody.until_ready().await;
     Enforcing {
         operator: anybody.with(&system),
         grpc: format!("http://{}", running.grpc_address()),
@@ -70,24 +55,6 @@ pub(crate) async fn enforcing() -> Enforcing {
         admin,
         anybody,
     }
-}
-
-async fn founded() -> (InProcessIam, Caller) {
-    let iam = Box::pin(enforcing_iam()).await.unwrap();
-    let anybody = Caller::at(&iam.rest_url());
-    let asked = json!({
-        "principal_id": "admin", "scope_id": "system", "api_key": iam.admin_key().unwrap(),
-    });
-    let admin = anybody.with(&token(&anybody, asked).await);
-    for (org, project) in [("acme", "shop"), ("other", "lab")] {
-        admin
-            .post("/api/v1/orgs", json!({ "id": org, "name": org }))
-            .await
-            .data();
-        let project = json!({ "id": project, "name": project, "org_id": org });
-        admin.post("/api/v1/projects", project).await.data();
-    }
-    (iam, admin)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,19 +32,8 @@ pub(crate) async fn over(config: Config) -> Running {
     let running = Box::pin(prismnet::start(config, Sockets::default()))
         .await
         .unwrap();
-    ready(&Caller::of(&running)).await;
+    Caller::of(&running).until_ready().await;
     running
-}
-
-/// Waits until a service is ready.
-pub(crate) async fn ready(caller: &Caller) {
-    eventually("prismnet is ready", PATIENCE, || async {
-        let asked = caller.http.get(format!("{}/readyz", caller.base)).send();
-        let answer = asked.await.ok()?;
-        answer.status().is_success().then_some(())
-    })
-    .await
-    .unwrap();
 }
 
 /// A client of the store.

@@ -1,62 +1,19 @@
-//! The OpenAPI document is that of the code.
+//! The OpenAPI document is that of the code, and describes every route there is.
 
-use std::collections::BTreeSet;
-
-use serde_json::Value;
+use photon_testkit::openapi;
 
 use crate::house::House;
 
-const KEPT: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../docs/api/openapi/prismnet.yaml"
-);
-
-/// Set to write the file instead of comparing it.
-const WRITE: &str = "UPDATE_OPENAPI";
-
 #[test]
 fn the_kept_document_is_that_of_the_code() {
-    let document = prismnet::rest::openapi().to_yaml().unwrap();
-    if std::env::var_os(WRITE).is_some() {
-        std::fs::write(KEPT, &document).unwrap();
-    }
-    let kept = std::fs::read_to_string(KEPT).unwrap_or_default();
-    assert!(
-        kept == document,
-        "docs/api/openapi/prismnet.yaml is not that of the code: run this test with {WRITE}=1"
-    );
+    openapi::is_kept("prismnet", &prismnet::rest::openapi());
 }
 
 #[test]
 fn every_declared_route_is_described_and_no_other() {
-    let document = serde_json::to_value(prismnet::rest::openapi()).unwrap();
-    let described: BTreeSet<String> = operations(&document)
-        .filter(|(_, path, _)| {
-            !["/health", "/livez", "/readyz", "/metrics"].contains(&path.as_str())
-        })
-        .map(|(method, path, _)| format!("{method} {path}"))
-        .collect();
-    let declared: BTreeSet<String> = prismnet::rest::declared()
-        .iter()
-        .map(|route| format!("{} {}", route.method, route.path))
-        .collect();
-    assert_eq!(described, declared);
-    let mut ids = BTreeSet::new();
-    for (method, path, operation) in operations(&document) {
-        let id = operation["operationId"].as_str().unwrap();
-        assert!(ids.insert(id.to_owned()), "{id} twice: {method} {path}");
-        let parameters = operation["parameters"].to_string();
-        let has_key = parameters.contains("Idempotency-Key");
-        assert_eq!(has_key, method == "POST", "{method} {path}");
-    }
-}
-
-fn operations(document: &Value) -> impl Iterator<Item = (String, String, &Value)> {
-    let paths = document["paths"].as_object().unwrap().iter();
-    paths.flat_map(|(path, operations)| {
-        let operations = operations.as_object().unwrap().iter();
-        operations.map(move |(method, operation)| (method.to_uppercase(), path.clone(), operation))
-    })
+    let (document, declared) = (prismnet::rest::openapi(), prismnet::rest::declared());
+    openapi::describes(&document, &declared, &[]);
+    openapi::says_what_takes_keys(&document, &declared);
 }
 
 #[tokio::test(flavor = "multi_thread")]

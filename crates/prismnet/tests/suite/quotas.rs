@@ -31,7 +31,8 @@ async fn credit_at(store: &str, grpc: TcpListener) -> creditservice::Running {
     let running = Box::pin(creditservice::start(config, sockets))
         .await
         .unwrap();
-    crate::house::ready(&Caller::at(&format!("http://{}", running.rest_address()))).await;
+    let base = format!("http://{}", running.rest_address());
+    Caller::at(&base).until_ready().await;
     running
 }
 

@@ -1,35 +1,21 @@
 //! Enforce mode: who may do what to whose networks.
 
 use photon_server::Mode;
-use photon_testkit::{InProcessIam, enforcing_iam};
+use photon_testkit::{
+    InProcessIam, rest,
+    tenants::{Tenants, somebody, tenants},
+};
 use prismnet::Running;
 use serde_json::{Value, json};
 
 use crate::house::{Caller, config, over};
-
-/// A token of IAM.
-async fn token(iam: &Caller, body: Value) -> String {
-    iam.post("/api/v1/auth/token", body).await.text("token")
-}
-
-/// A user with a role at a scope, and its token for that scope.
-pub(crate) async fn somebody(admin: &Caller, id: &str, role: &str, scope: &str) -> String {
-    admin
-        .post("/api/v1/users", json!({ "id": id, "name": id }))
-        .await
-        .data();
-    let binding = json!({ "principal": format!("user:{id}"), "role": role, "scope": scope });
-    admin.post("/api/v1/bindings", binding).await.data();
-    let bare = scope.split_once(':').map_or(scope, |(_, id)| id);
-    token(admin, json!({ "principal_id": id, "scope_id": bare })).await
-}
 
 /// A service in enforce mode, and its IAM with two tenants.
 pub(crate) struct Enforcing {
     iam: InProcessIam,
     running: Running,
     /// IAM's first admin, at IAM.
-    pub(crate) admin: Caller,
+    pub(crate) admin: rest::Caller,
     /// Without a credential.
     pub(crate) anybody: Caller,
     /// IAM's first admin, here.
@@ -46,21 +32,11 @@ impl Enforcing {
 }
 
 pub(crate) async fn enforcing() -> Enforcing {
-    let mut iam = Box::pin(enforcing_iam()).await.unwrap();
-    let at_iam = Caller::at(&iam.rest_url());
-    let asked = json!({
-        "principal_id": "admin", "scope_id": "system", "api_key": iam.admin_key().unwrap(),
-    });
-    let system = token(&at_iam, asked).await;
-    let admin = at_iam.with(&system);
-    for (org, project) in [("acme", "shop"), ("other", "lab")] {
-        admin
-            .post("/api/v1/orgs", json!({ "id": org, "name": org }))
-            .await
-            .data();
-        let project = json!({ "id": project, "name": project, "org_id": org });
-        admin.post("/api/v1/projects", project).await.data();
-    }
+    let Tenants {
+        mut iam,
+        admin,
+        system,
+    } = Box::pin(tenants()).await.unwrap();
     let mut config = config(&iam.chainfire().endpoint());
     config.auth.mode = Mode::Enforce;
     config.quota.unlimited = true;
