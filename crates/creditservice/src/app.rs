@@ -7,6 +7,7 @@ use creditservice_ledger::{Actor, Answer, Command, Key, Request, Shard};
 use photon_auth::{Auth, AuthOptions, Context};
 use photon_core::{Error, Name};
 use photon_server::{Metrics, Mode};
+use photon_service::store_change::{Knows, follow_acceptance};
 use photon_store::Store;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -21,6 +22,9 @@ use crate::{
         ask::{Ask, Reply},
     },
 };
+
+/// Before what failed in a store that was accepted is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// The service without its doors.
 pub struct App {
@@ -92,7 +96,7 @@ impl App {
     }
 
     /// Starts what goes on behind the doors, until it is stopped.
-    pub(crate) fn start_tasks(&self, tasks: &TaskTracker, stop: &CancellationToken) {
+    pub(crate) fn start_tasks(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         tasks.spawn(self.shards.clone().run(stop.child_token()));
         let (shards, rows) = (self.shards.clone(), self.registered.clone());
         let stop_telling = stop.child_token();
@@ -104,6 +108,8 @@ impl App {
             let store = self.shards.store().clone();
             tasks.spawn(store.follow_tls(files, stop.child_token()));
         }
+        let (knows, store) = (Arc::clone(self), self.shards.store().clone());
+        tasks.spawn(follow_acceptance(store, SERVICE, knows, stop.child_token()));
     }
 
     /// Has a project's ledger do something for the caller of a request, once.
@@ -140,6 +146,25 @@ impl App {
             }),
             other => Err(odd(&other)),
         }
+    }
+}
+
+impl Knows for App {
+    async fn forget(&self) {
+        self.shards.forget();
+    }
+
+    /// The kinds of units are registered where they are not, and every shard hears of them.
+    async fn begin_again(&self) {
+        let rows = loop {
+            let limits = self.config.quotas.defaults.clone().into_iter();
+            match catalog::register_first(self.shards.store(), limits).await {
+                Ok(rows) => break rows,
+                Err(error) => tracing::warn!(%error, "kinds of units are not registered yet"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        };
+        catalog::tell_all(self.shards.clone(), rows).await;
     }
 }
 

@@ -49,4 +49,4 @@ mod wallet;
 pub use app::App;
 pub use config::Config;
 pub use grpc::declared as methods;
-pub use run::{Running, Sockets, start};
+pub use run::{Running, Sockets, accept_store, start};

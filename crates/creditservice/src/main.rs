@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use creditservice::{Config, Sockets, export::command::verify_journal};
 use mimalloc::MiMalloc;
 use photon_server::{CommonArgs, main_with};
+use photon_service::store_change::say_accepted;
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -22,6 +23,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Accepts the store as it is now, after it was restored or replaced: running processes then go on with what it says.
+    AcceptStore,
     /// Checks the journals, from their first block to their head: every hash, every link, every entry. Reads the store and
     /// exported files; the service may run or not.
     VerifyJournal {
@@ -37,6 +40,10 @@ fn main() -> ExitCode {
         &common,
         "CREDITSERVICE",
         async |config: Config, stop| match command {
+            Some(Command::AcceptStore) => {
+                say_accepted(&creditservice::accept_store(&config).await?);
+                Ok(())
+            }
             Some(Command::VerifyJournal { directory }) => {
                 verify_journal(&config, &directory, &mut io::stdout().lock()).await
             }

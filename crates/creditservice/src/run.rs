@@ -9,13 +9,12 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use futures::future::BoxFuture;
-use photon_server::{Daemon, Listen, Readiness};
+use photon_server::Readiness;
 pub use photon_service::Sockets;
-use photon_service::{Parts, bound, process};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use photon_service::{Doors, Starting, store_change};
+use photon_store::Seen;
 
-use crate::{app::App, config::Config, rest};
+use crate::{app::App, config::Config, rest, shard::Shards};
 
 /// The service's name in the log, in metrics and in its own permissions.
 pub(crate) const SERVICE: &str = "creditservice";
@@ -29,48 +28,20 @@ pub type Running = photon_service::Running<App>;
 /// Settings that cannot be, an address in use, a store that does not answer; the text says what to do.
 pub async fn start(config: Config, sockets: Sockets) -> anyhow::Result<Running> {
     photon_server::ServiceConfig::validate(&config)?;
-    photon_server::main_with::install_crypto();
-    let rest_socket = bound(sockets.rest, config.rest.address, "REST").await?;
-    let grpc_socket = bound(sockets.grpc, config.grpc.address, "gRPC").await?;
-    let (rest, grpc) = (rest_socket.local_addr()?, grpc_socket.local_addr()?);
-
-    let daemon = Daemon::new(SERVICE, env!("CARGO_PKG_VERSION"))
-        .mode(config.auth.mode)
-        .limits(config.http.clone());
-    let advertised = advertised(&config, grpc);
-    let app = Arc::new(App::open(Arc::new(config), daemon.metrics(), advertised).await?);
-
-    let shutdown = CancellationToken::new();
-    let daemon = daemon
-        .authenticator(app.auth.authenticator())
-        .openapi(rest::openapi())
-        .readiness(readiness(&app));
-    let running = daemon
-        .rest(
-            Listen::bound(rest_socket, app.config.rest.tls.clone()),
-            rest::router(&app)?,
-        )
-        .grpc(
-            Listen::bound(grpc_socket, app.config.grpc.tls.clone()),
-            crate::grpc::routes(&app)?,
-        )
-        .start(shutdown.clone())?;
-    let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
-    app.start_tasks(&tasks, &end);
     let version = env!("CARGO_PKG_VERSION");
-    let listeners = (&app.config.rest, &app.config.grpc);
-    let process = process(SERVICE, version, (listeners.0, rest), (listeners.1, grpc));
-    tasks.spawn(process.announce(app.shards.store().clone(), shutdown.child_token()));
-    Ok(Running::new(Parts {
-        name: SERVICE,
-        app,
-        daemon: running,
-        shutdown,
-        end,
-        tasks,
-        rest,
-        grpc,
-    }))
+    let starting = Starting::new(SERVICE, version, config.common(), sockets).await?;
+    let advertised = advertised(&config, starting.grpc_address());
+    let app = Arc::new(App::open(Arc::new(config), starting.metrics(), advertised).await?);
+    let shards = app.shards.clone();
+    let doors = Doors {
+        rest: rest::router(&app)?,
+        beside: None,
+        grpc: crate::grpc::routes(&app)?,
+        openapi: rest::openapi(),
+        ready: Box::new(move |readiness| ready(readiness, &shards)),
+    };
+    let (auth, store) = (app.auth.clone(), app.shards.store().clone());
+    starting.serve(app, &auth, store, doors, App::start_tasks)
 }
 
 /// Where other processes of this service reach this one.
@@ -84,16 +55,20 @@ fn advertised(config: &Config, grpc: SocketAddr) -> String {
     config.shards.advertise.clone().unwrap_or_else(own)
 }
 
-/// Ready as long as decisions can be made and every shard has an owner; says so when the store is silent.
-fn readiness(app: &Arc<App>) -> impl Fn() -> BoxFuture<'static, Readiness> + Send + Sync + 'static {
-    let (auth, shards) = (app.auth.clone(), app.shards.clone());
-    move || {
-        let readiness = match photon_service::readiness(&auth) {
-            Readiness::Ready | Readiness::ReadyBut(_) if shards.vacant() > 0 => {
-                Readiness::NotReady("not every shard of the ledger has an owner".to_owned())
-            }
-            readiness => readiness,
-        };
-        Box::pin(std::future::ready(readiness))
+/// Every shard must have an owner, too.
+fn ready(readiness: Readiness, shards: &Shards) -> Readiness {
+    match readiness {
+        Readiness::Ready | Readiness::ReadyBut(_) if shards.vacant() > 0 => {
+            Readiness::NotReady("not every shard of the ledger has an owner".to_owned())
+        }
+        readiness => readiness,
     }
+}
+
+/// Says for all processes that the store is accepted as it is now, after it was restored or replaced.
+///
+/// # Errors
+/// A store that does not answer, or does not take it.
+pub async fn accept_store(config: &Config) -> anyhow::Result<Seen> {
+    store_change::accept_store(config.store.options()?, SERVICE).await
 }

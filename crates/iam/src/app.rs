@@ -3,10 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use photon_auth::{Auth, AuthOptions, Context, Tell};
 use photon_authz::{Permission, Policies};
 use photon_core::Error;
 use photon_server::{Metrics, Mode};
+use photon_service::store_change::{Knows, follow_acceptance};
 use photon_store::{Collection, Record, Store, Transaction};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -28,6 +30,8 @@ pub(crate) const UNGUARDED: &str = "the store refuses nothing: whoever reaches i
 
 /// How long a write that was done waits for this process to decide by it.
 const SEEN_WITHIN: Duration = Duration::from_secs(3);
+/// Before what failed in a store that was accepted is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// The service without its doors.
 pub struct App {
@@ -99,6 +103,16 @@ impl App {
         if let Some(files) = self.config.store.tls_files() {
             tasks.spawn(self.store.clone().follow_tls(files, stop.child_token()));
         }
+        let (knows, store) = (Arc::clone(self), self.store.clone());
+        tasks.spawn(follow_acceptance(store, SERVICE, knows, stop.child_token()));
+    }
+
+    /// What is done at the start in the store, and again in one that was accepted.
+    async fn begin(&self) -> Result<(), Error> {
+        if self.config.users.unique_email {
+            email::claim_all(&self.store).await?;
+        }
+        self.signing.maintain(Timestamp::now()).await
     }
 
     /// Whether unknown orgs, projects and principals are taken as they come.
@@ -202,6 +216,24 @@ impl App {
         let deadline = deadline.min(Instant::now() + SEEN_WITHIN);
         if let Err(error) = self.auth.wait_for(revision, deadline).await {
             tracing::warn!(%error, revision, "a change is stored and not yet followed here");
+        }
+    }
+}
+
+impl Knows for App {
+    async fn forget(&self) {
+        self.audit.forget().await;
+        self.signing.forget();
+        self.used.forget();
+    }
+
+    async fn begin_again(&self) {
+        while let Err(error) = self.begin().await {
+            tracing::warn!(%error, "the store is not ready for this service yet");
+            tokio::time::sleep(AGAIN).await;
+        }
+        if self.signing.signer(Timestamp::now()).is_err() {
+            tracing::error!("there is no signing key in this store: run `iam init`");
         }
     }
 }

@@ -68,4 +68,4 @@ use photon_service::{contention, listing, versioned};
 pub use app::App;
 pub use config::Config;
 pub use grpc::declared as methods;
-pub use run::{Running, Sockets, start};
+pub use run::{Running, Sockets, accept_store, start};

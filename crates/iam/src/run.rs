@@ -9,11 +9,10 @@
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
-use photon_server::{Bodies, Daemon, Listen, Readiness};
+use photon_server::{Bodies, Daemon};
 pub use photon_service::Sockets;
-use photon_service::{Parts, bound, process};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use photon_service::{Doors, Starting, store_change};
+use photon_store::Seen;
 
 use crate::{
     app::App,
@@ -35,54 +34,29 @@ pub type Running = photon_service::Running<App>;
 /// text says what to do.
 pub async fn start(config: Config, sockets: Sockets) -> anyhow::Result<Running> {
     photon_server::ServiceConfig::validate(&config)?;
-    photon_server::main_with::install_crypto();
-    let rest_socket = bound(sockets.rest, config.rest.address, "REST").await?;
-    let grpc_socket = bound(sockets.grpc, config.grpc.address, "gRPC").await?;
-    let (rest, grpc) = (rest_socket.local_addr()?, grpc_socket.local_addr()?);
-
-    let daemon = Daemon::new(SERVICE, env!("CARGO_PKG_VERSION"))
-        .mode(config.auth.mode)
-        .limits(config.http.clone());
-    let app = Arc::new(App::open(Arc::new(config), daemon.metrics()).await?);
-
-    let shutdown = CancellationToken::new();
-    let daemon = daemon
-        .authenticator(app.auth.authenticator())
-        .openapi(rest::openapi())
-        .readiness(readiness(&app));
-    let router = rest::router(&app)?;
-    let oauth = daemon
-        .door("oauth")
-        .face(OAuthFace)
-        .bodies(Bodies::Any)
-        .wrap(oauth::router(&app)?);
-    let listen = Listen::bound(rest_socket, app.config.rest.tls.clone());
-    let running = daemon
-        .rest_with(listen, router, oauth)
-        .grpc(
-            Listen::bound(grpc_socket, app.config.grpc.tls.clone()),
-            crate::grpc::routes(&app)?,
-        )
-        .start(shutdown.clone())?;
-    let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
-    app.start_tasks(&tasks, &end);
     let version = env!("CARGO_PKG_VERSION");
-    let listeners = (&app.config.rest, &app.config.grpc);
-    let process = process(SERVICE, version, (listeners.0, rest), (listeners.1, grpc));
-    tasks.spawn(process.announce(app.store.clone(), shutdown.child_token()));
-    Ok(Running::new(Parts {
-        name: SERVICE,
-        app,
-        daemon: running,
-        shutdown,
-        end,
-        tasks,
-        rest,
-        grpc,
-    }))
+    let starting = Starting::new(SERVICE, version, config.common(), sockets).await?;
+    let app = Arc::new(App::open(Arc::new(config), starting.metrics()).await?);
+    let oauth = oauth::router(&app)?;
+    let beside = |daemon: &Daemon| {
+        let door = daemon.door("oauth").face(OAuthFace);
+        door.bodies(Bodies::Any).wrap(oauth)
+    };
+    let doors = Doors {
+        rest: rest::router(&app)?,
+        beside: Some(Box::new(beside)),
+        grpc: crate::grpc::routes(&app)?,
+        openapi: rest::openapi(),
+        ready: Box::new(std::convert::identity),
+    };
+    let (auth, store) = (app.auth.clone(), app.store.clone());
+    starting.serve(app, &auth, store, doors, App::start_tasks)
 }
 
-fn readiness(app: &Arc<App>) -> impl Fn() -> BoxFuture<'static, Readiness> + Send + Sync + 'static {
-    let auth = app.auth.clone();
-    move || Box::pin(std::future::ready(photon_service::readiness(&auth)))
+/// Says for all processes that the store is accepted as it is now, after it was restored or replaced.
+///
+/// # Errors
+/// A store that does not answer, or does not take it.
+pub async fn accept_store(config: &Config) -> anyhow::Result<Seen> {
+    store_change::accept_store(config.store.options()?, SERVICE).await
 }

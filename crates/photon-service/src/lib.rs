@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   config    [store], [auth], and what is asked of listeners
-//!   running   sockets -> Running -> stopped in order
+//!   starting, running   sockets -> Starting -> Running -> stopped in order
 //!   openapi   failures, credentials, which routes are open
 //!   rest      the routes behind what refuses surplus, answers with a revision, If-Match
 //!   grpc      the methods behind their guard, reflection for whoever proves to be somebody
@@ -24,7 +24,9 @@ pub mod openapi;
 pub mod rest;
 mod running;
 pub mod scope;
+mod starting;
 pub mod store_change;
 pub mod versioned;
 
 pub use running::{Parts, Running, Sockets, bound, process, readiness};
+pub use starting::{Beside, Doors, Ready, Starting};

@@ -8,11 +8,11 @@
 //! for the word (`<service> accept-store`), and to forget what was known of the store before: revisions of one look right
 //! in the other.
 
-use std::time::Duration;
+use std::{io::Write as _, sync::Arc, time::Duration};
 
 use photon_auth::Auth;
 use photon_server::Readiness;
-use photon_store::{Changed, Options, Seen, Store};
+use photon_store::{Change, Changed, Options, Seen, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,39 @@ use crate::readiness;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Longer than any request: so long after the change was noticed nobody is under way who read something before.
 const UNDER_WAY: Duration = Duration::from_secs(15);
+
+/// What a service knows of its store, and what it begins with there.
+pub trait Knows: Send + Sync + 'static {
+    /// Forgets everything that was read of the store, when it has become another one. Nobody is under way.
+    fn forget(&self) -> impl Future<Output = ()> + Send;
+
+    /// Does what else is done at the start, in the store that was accepted. What fails is tried again; it is dropped when the
+    /// store changes once more.
+    fn begin_again(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+}
+
+impl<K: Knows> Knows for Arc<K> {
+    fn forget(&self) -> impl Future<Output = ()> + Send {
+        K::forget(self)
+    }
+
+    fn begin_again(&self) -> impl Future<Output = ()> + Send {
+        K::begin_again(self)
+    }
+}
+
+/// One that only forgets.
+impl<F, Forgetting> Knows for F
+where
+    F: Fn() -> Forgetting + Send + Sync + 'static,
+    Forgetting: Future<Output = ()> + Send,
+{
+    fn forget(&self) -> impl Future<Output = ()> + Send {
+        self()
+    }
+}
 
 /// [`readiness`], with what an operator has to do when the store is not the one it was.
 #[must_use]
@@ -39,6 +72,7 @@ pub fn readiness_over(service: &str, store: &Store, auth: &Auth) -> Readiness {
 /// # Errors
 /// A store that does not answer, or does not take it.
 pub async fn accept_store(options: Options, service: &str) -> anyhow::Result<Seen> {
+    photon_server::main_with::install_crypto();
     // One that remembers nothing: what it finds is what is accepted.
     let store = Store::connect(Options {
         seen: None,
@@ -48,34 +82,55 @@ pub async fn accept_store(options: Options, service: &str) -> anyhow::Result<See
     Ok(store.accept_for(service).await?)
 }
 
+/// Says on standard output what was accepted.
+pub fn say_accepted(seen: &Seen) {
+    let (cluster, revision) = (seen.cluster_id, seen.revision);
+    // Who reads no further has what it wanted.
+    let _ = writeln!(
+        std::io::stdout(),
+        "accepted: cluster {cluster:x} at revision {revision}"
+    );
+}
+
 /// Waits, whenever the store has changed, until it is accepted; has everything forgotten that was known of the one before, and
 /// goes on. Until it is stopped.
-pub async fn follow_acceptance<F, Forgetting>(
+pub async fn follow_acceptance<K: Knows>(
     store: Store,
     service: &'static str,
-    forget: F,
+    knows: K,
     stop: CancellationToken,
-) where
-    F: Fn() -> Forgetting + Send,
-    Forgetting: Future<Output = ()> + Send,
-{
+) {
     let work = async {
+        let mut change = changed(&store).await;
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            let Some(change) = store.change() else {
-                continue;
-            };
             tracing::error!(
                 %change,
                 "the store was restored or replaced: everything is refused until `{service} accept-store`"
             );
             let now = accepted(&store, service).await;
-            forget().await;
+            knows.forget().await;
             store.accept_as(now);
             tracing::warn!("the store was accepted as it is now");
+            change = tokio::select! {
+                change = changed(&store) => change,
+                never = async {
+                    knows.begin_again().await;
+                    std::future::pending::<Change>().await
+                } => never,
+            };
         }
     };
     stop.run_until_cancelled(work).await;
+}
+
+/// Waits until the store is not the one it was.
+async fn changed(store: &Store) -> Change {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if let Some(change) = store.change() {
+            return change;
+        }
+    }
 }
 
 /// Waits for the word, and until nobody is under way.

@@ -151,6 +151,13 @@ impl Shards {
         (0..self.0.count).filter_map(|number| Shard::new(number).ok())
     }
 
+    /// Forgets who owns what, when the store has become another one. What is owned here was cut off when that was noticed.
+    pub(crate) fn forget(&self) {
+        self.0.local.write().clear();
+        self.0.view.send_replace(View::default());
+        self.0.peers.keep(|_| false);
+    }
+
     /// The store.
     pub(crate) fn store(&self) -> &Store {
         &self.0.store

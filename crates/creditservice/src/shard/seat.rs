@@ -18,6 +18,7 @@ use super::{
     claim::Candidate,
     layout,
     owner::{Inbox, Term},
+    spread,
     stored::{self, Process},
     tenure::{self, Terms},
 };
@@ -36,7 +37,10 @@ const LEASE_AGAIN: Duration = Duration::from_millis(500);
 /// Takes part until it is stopped.
 pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = Box::pin(live(&inner, &stop)).await {
+        // Nothing is asked of a store that is not the one it was, until it is accepted.
+        if inner.store.change().is_none()
+            && let Err(error) = Box::pin(live(&inner, &stop)).await
+        {
             tracing::warn!(%error, "this process owns no shards at present");
         }
         inner.local.write().clear();
@@ -64,6 +68,15 @@ struct Seat<'a> {
 
 /// From one lease to its end. `Ok`: it was stopped, and has made way.
 async fn live(inner: &Arc<Inner>, stop: &CancellationToken) -> Result<(), Error> {
+    // A store that was accepted in the place of another one may spread projects differently, or not say yet how.
+    let count = spread(&inner.store, inner.count).await?.count;
+    if count != inner.count {
+        let reason = format!(
+            "projects are spread over {count} shards there, and over {} in this process: start it again",
+            inner.count
+        );
+        return Err(Error::Unavailable { reason });
+    }
     let lease = Arc::new(inner.store.lease(inner.lease_ttl).await?);
     register(inner, &lease).await?;
     let mut seat = Seat {
@@ -122,7 +135,13 @@ async fn live(inner: &Arc<Inner>, stop: &CancellationToken) -> Result<(), Error>
                     return Err(error);
                 }
             },
-            _ = look.tick() => {}
+            _ = look.tick() => {
+                // What is in memory is of another store, and so is the lease.
+                if let Some(change) = inner.store.change() {
+                    seat.cut_off().await;
+                    return Err(Error::StoreChanged(change));
+                }
+            }
         }
         seat.balance();
     }

@@ -15,6 +15,7 @@ mod payers;
 mod process;
 mod public;
 mod quotas;
+mod restored;
 mod snapshots;
 mod statements;
 mod sweep;

@@ -60,6 +60,11 @@ impl Audit {
             .await
     }
 
+    /// Forgets where trails end, when the store has become another one.
+    pub(crate) async fn forget(&self) {
+        self.trails.forget().await;
+    }
+
     /// The trails themselves, to read.
     #[must_use]
     pub fn trails(&self) -> &Trails {

@@ -45,6 +45,11 @@ impl Used {
         }
     }
 
+    /// Forgets what was written lately, when the store has become another one.
+    pub(crate) fn forget(&self) {
+        self.lately.invalidate_all();
+    }
+
     /// A credential is used now.
     pub(crate) async fn touch(&self, credential: &Stored<Credential>, now: Timestamp) {
         let id = credential.value.id;

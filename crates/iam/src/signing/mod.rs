@@ -26,7 +26,7 @@ mod wrapping;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use photon_authz::PublicKey;
 use photon_core::{Code, Error};
@@ -115,7 +115,8 @@ struct Inner {
     dev: bool,
     issuer: String,
     config: SigningConfig,
-    wrapping: WrappingKey,
+    /// What wraps the private halves. One that lies in the store is read again when that has become another one.
+    wrapping: ArcSwapOption<WrappingKey>,
     ring: ArcSwap<Ring>,
 }
 
@@ -123,7 +124,6 @@ impl std::fmt::Debug for Signing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Signing")
             .field("issuer", &self.0.issuer)
-            .field("wrapping", &self.0.wrapping)
             .finish_non_exhaustive()
     }
 }
@@ -189,7 +189,7 @@ impl Signing {
             dev,
             issuer: issuer.to_owned(),
             config: config.clone(),
-            wrapping,
+            wrapping: ArcSwapOption::from_pointee(wrapping),
             ring: ArcSwap::from_pointee(Ring::default()),
         }));
         signing.reload().await?;
@@ -231,7 +231,8 @@ impl Signing {
         }
     }
 
-    async fn maintain(&self, now: Timestamp) -> Result<(), Error> {
+    /// Reads the keys, makes the next one if it is time for it, and removes what nothing needs any more.
+    pub(crate) async fn maintain(&self, now: Timestamp) -> Result<(), Error> {
         self.reload().await?;
         self.rotate_if_due(now).await?;
         self.retire(now).await
@@ -248,9 +249,29 @@ impl Signing {
         };
         let private = self.0.store.collection::<SigningKey>();
         let private = private.list(&at_that_moment).await?;
-        let ring = Ring::of(self.0.dev, public.items, &private.items, &self.0.wrapping);
+        let wrapping = self.wrapping().await?;
+        let ring = Ring::of(self.0.dev, public.items, &private.items, &wrapping);
         self.0.ring.store(Arc::new(ring));
         Ok(())
+    }
+
+    /// What wraps the private halves.
+    async fn wrapping(&self) -> Result<Arc<WrappingKey>, Error> {
+        if let Some(known) = self.0.wrapping.load_full() {
+            return Ok(known);
+        }
+        let found = DevWrappingKey::of(&self.0.store).await;
+        let found = Arc::new(found.map_err(|error| Error::internal(format!("{error:#}")))?);
+        self.0.wrapping.store(Some(Arc::clone(&found)));
+        Ok(found)
+    }
+
+    /// Forgets what lies in the store, when that has become another one. Nothing is signed until it is read again.
+    pub(crate) fn forget(&self) {
+        self.0.ring.store(Arc::default());
+        if self.0.config.wrapping_key_file.is_none() {
+            self.0.wrapping.store(None);
+        }
     }
 
     /// The key that signs now.
@@ -278,10 +299,5 @@ impl Signing {
     /// How long a key is published before it signs.
     pub(crate) fn publish_ahead_seconds(&self) -> u32 {
         self.0.config.publish_ahead_seconds
-    }
-
-    /// What wraps other secrets of this service.
-    pub fn wrapping_key(&self) -> &WrappingKey {
-        &self.0.wrapping
     }
 }

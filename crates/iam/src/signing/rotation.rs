@@ -185,13 +185,14 @@ impl Signing {
         now: Timestamp,
     ) -> Result<Planned, Error> {
         let store = &self.0.store;
+        let wrapping = self.wrapping().await?;
         let heads = store.collection::<Head>();
         let public = store.collection::<PublicKey>();
         let head = heads.get(Head::key(self.0.dev)).await?;
         let mut transaction = store.transaction();
         let Some(mut head) = head else {
             let issuer = (!self.0.dev).then_some(self.0.issuer.as_str());
-            let kid = found(&mut transaction, store, &self.0.wrapping, issuer, now)?;
+            let kid = found(&mut transaction, store, &wrapping, issuer, now)?;
             return Ok(planned(transaction, kid));
         };
         // The head tells whether the newest key we know of is the newest there is.
@@ -202,7 +203,7 @@ impl Signing {
         transaction.replace(&public, &newest)?;
         let key = NewKey::generate().map_err(Error::internal)?;
         let next = published(&key, self.0.dev, &self.0.issuer, signs_from);
-        add(&mut transaction, store, &self.0.wrapping, &key, &next, now)?;
+        add(&mut transaction, store, &wrapping, &key, &next, now)?;
         head.value.newest.clone_from(&key.kid);
         transaction.replace(&heads, &head)?;
         Ok(planned(transaction, key.kid))

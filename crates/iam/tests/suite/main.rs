@@ -22,6 +22,7 @@ mod pki;
 mod process;
 mod proof;
 mod resources;
+mod restored;
 mod schemathesis;
 mod sweep;
 mod tenancy;

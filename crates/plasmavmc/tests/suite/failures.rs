@@ -293,7 +293,7 @@ async fn a_store_that_was_replaced_is_not_believed_until_somebody_accepts_it() {
     house.operator.delete(&format!("{VMS}/{vm}")).await.data();
     house.operator.until_gone(&vm).await;
     let trails = photon_store::audit::Trails::new(house.store().await, "plasmavmc");
-    let verdict = trails.verify("project:shop", 1, u64::MAX).await.unwrap();
-    assert!(verdict.complete && verdict.fault.is_none());
+    let verdict = trails.verify("project-shop", 1, u64::MAX).await.unwrap();
+    assert!(verdict.records > 0 && verdict.complete && verdict.fault.is_none());
     house.stop().await;
 }
