@@ -1,48 +1,13 @@
 //! Texts that people choose: names of things, addresses of people.
 
+pub use photon_core::Label;
 use serde::{Deserialize, Serialize};
 
-/// The longest [`Label`], in bytes.
-const LABEL_BYTES: usize = photon_authz::records::MAX_TITLE;
+/// A title of a role is one.
+const _: () = assert!(photon_core::label::MAX_BYTES == photon_authz::records::MAX_TITLE);
 
 /// The longest [`Email`], in bytes, as mail servers have it.
 const EMAIL_BYTES: usize = 254;
-
-/// A name for people: 1 to 200 bytes, no control character, not only spaces.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Label(String);
-
-impl Label {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Label {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text.trim().is_empty() {
-            return Err("must not be empty");
-        }
-        if text.len() > LABEL_BYTES {
-            return Err("must be at most 200 bytes");
-        }
-        if text.chars().any(char::is_control) {
-            return Err("must not have control characters");
-        }
-        Ok(Self(text))
-    }
-}
-
-impl From<Label> for String {
-    fn from(label: Label) -> Self {
-        label.0
-    }
-}
 
 /// An address that mail can be sent to, or nothing. Not more is checked than that it can be one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,16 +55,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
     use super::*;
-
-    #[test]
-    fn labels() {
-        for good in ["Bob Smith", "日本", &"x".repeat(200)] {
-            assert!(Label::try_from(good.to_owned()).is_ok(), "{good}");
-        }
-        for bad in ["", "  ", "a\nb", "\u{0}", &"x".repeat(201)] {
-            assert!(Label::try_from(bad.to_owned()).is_err(), "{bad:?}");
-        }
-    }
 
     #[test]
     fn addresses() {

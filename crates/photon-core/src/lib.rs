@@ -6,10 +6,12 @@
 
 pub mod error;
 pub mod id;
+pub mod label;
 pub mod name;
 pub mod page;
 
 pub use error::{Code, Error};
 pub use id::{Id, Kind};
+pub use label::Label;
 pub use name::Name;
 pub use page::PageToken;

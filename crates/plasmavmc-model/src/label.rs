@@ -2,21 +2,16 @@
 
 use std::collections::BTreeMap;
 
+pub use photon_core::Label as VmName;
+use photon_core::label::is_control;
 use serde::{Deserialize, Serialize};
 
-/// The longest name, in bytes.
-pub const NAME_BYTES: usize = 200;
 /// The most labels of a VM.
 pub const MOST_LABELS: usize = 64;
 /// The longest key of a label, in bytes.
 pub const LABEL_KEY_BYTES: usize = 63;
 /// The longest value of a label, in bytes.
 pub const LABEL_VALUE_BYTES: usize = 255;
-
-/// A name for people: 1 to 200 bytes, no control character, not only spaces. Need not be unique.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct VmName(String);
 
 /// What schedulers and people sort by: up to 64 of `key: value`. Keys are `[A-Za-z0-9][A-Za-z0-9._/-]{0,62}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,48 +21,11 @@ pub struct VmName(String);
 )]
 pub struct Labels(BTreeMap<String, String>);
 
-impl VmName {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 impl Labels {
     /// Each with its value.
     #[must_use]
     pub fn all(&self) -> &BTreeMap<String, String> {
         &self.0
-    }
-}
-
-/// Characters that a terminal obeys: controls, and those that turn the direction of a line around (Unicode's bidirectional
-/// embeddings, overrides and isolates, UAX #9).
-fn is_control(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-impl TryFrom<String> for VmName {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text.trim().is_empty() {
-            return Err("must not be empty");
-        }
-        if text.len() > NAME_BYTES {
-            return Err("must be at most 200 bytes");
-        }
-        if text.chars().any(is_control) {
-            return Err("must not have control characters");
-        }
-        Ok(Self(text))
-    }
-}
-
-impl From<VmName> for String {
-    fn from(name: VmName) -> Self {
-        name.0
     }
 }
 
@@ -105,23 +63,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
     use super::*;
-
-    #[test]
-    fn names_are_short_and_plain() {
-        for good in ["web", "<a href='x'>&", "日本", &"x".repeat(200)] {
-            assert!(VmName::try_from(good.to_owned()).is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            " ",
-            "a\nb",
-            "\u{0}",
-            "moc\u{202e}elif",
-            &"x".repeat(201),
-        ] {
-            assert!(VmName::try_from(bad.to_owned()).is_err(), "{bad:?}");
-        }
-    }
 
     #[test]
     fn labels_are_few_and_plain() {
