@@ -33,6 +33,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         &["photon/plasmavmc/v1/plasmavmc.proto"],
         "plasmavmc-descriptors.bin",
     )?;
+    compile(
+        root,
+        &["photon/plasmavmc/agent/v1/agent.proto"],
+        "plasmavmc-agent-descriptors.bin",
+    )?;
     compile(root, &["photon/host/v1/host.proto"], "host-descriptors.bin")
 }
 

@@ -1,8 +1,9 @@
 //! What is kept over a restart: which store it was, and how far. Everything else is in the kernel and in the store.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -68,7 +69,14 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(directory)?;
     let beside = path.with_extension("json.new");
-    let mut file = File::create(&beside)?;
+    let mut options = OpenOptions::new();
+    // Nobody else's to read: it may hold what a tenant keeps secret.
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;

@@ -72,14 +72,18 @@ impl Scheme for Bearer {
     }
 }
 
-/// The token of a request that has one.
+/// What a subprotocol begins with that is a token: pages cannot give a WebSocket an `Authorization`.
+const TOKEN_PROTOCOL: &str = "photon.bearer.";
+
+/// The token of a request that has one: in `Authorization` or, where a WebSocket is asked for, as the subprotocol
+/// `photon.bearer.<token>`.
 ///
 /// # Errors
-/// 401 for an `Authorization` that is something else.
+/// 401 for an `Authorization` that is something else, and for more than one.
 pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Error> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {
-        return Ok(None);
+        return by_protocol(headers);
     };
     if values.next().is_some() {
         return Err(Error::unauthenticated(
@@ -89,6 +93,25 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Error> {
     token_of(value)
         .map(Some)
         .ok_or_else(|| Error::unauthenticated("the Authorization header must be: Bearer <token>"))
+}
+
+fn by_protocol(headers: &HeaderMap) -> Result<Option<&str>, Error> {
+    let is_websocket = headers
+        .get(header::UPGRADE)
+        .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if !is_websocket {
+        return Ok(None);
+    }
+    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let words = lists
+        .filter_map(|list| list.to_str().ok())
+        .flat_map(|list| list.split(','));
+    let mut tokens = words.filter_map(|word| word.trim().strip_prefix(TOKEN_PROTOCOL));
+    match (tokens.next(), tokens.next()) {
+        (Some(_), Some(_)) => Err(Error::unauthenticated("there is more than one token")),
+        (Some(""), None) => Err(Error::unauthenticated("the token is empty")),
+        (token, _) => Ok(token),
+    }
 }
 
 fn token_of(value: &HeaderValue) -> Option<&str> {
@@ -202,6 +225,29 @@ mod tests {
         }
         let twice = [("authorization", "Bearer a"), ("authorization", "Bearer b")];
         assert_eq!(read(&twice).unwrap_err().code().http, 401);
+    }
+
+    #[test]
+    fn a_websocket_may_have_its_token_among_its_protocols() {
+        let upgrade = ("upgrade", "WebSocket");
+        let read = |all: &[(&'static str, &str)]| {
+            bearer(&headers(all)).map(|token| token.map(str::to_owned))
+        };
+        let protocol = "sec-websocket-protocol";
+        let told = (protocol, "photon.console.v1, photon.bearer.a.b-c_d.e");
+        assert_eq!(
+            read(&[upgrade, told]).unwrap().as_deref(),
+            Some("a.b-c_d.e")
+        );
+        // Nothing else has one, and `Authorization` counts first.
+        assert_eq!(read(&[told]).unwrap(), None);
+        assert_eq!(read(&[upgrade, (protocol, "chat")]).unwrap(), None);
+        let both = [upgrade, told, ("authorization", "Bearer x")];
+        assert_eq!(read(&both).unwrap().as_deref(), Some("x"));
+        for bad in ["photon.bearer.", "photon.bearer.a, photon.bearer.b"] {
+            let error = read(&[upgrade, (protocol, bad)]).unwrap_err();
+            assert_eq!(error.code().http, 401, "{bad}");
+        }
     }
 
     #[test]

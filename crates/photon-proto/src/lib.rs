@@ -67,6 +67,13 @@ pub mod photon {
     }
     /// PlasmaVMC, virtual machines.
     pub mod plasmavmc {
+        /// The door of a host's agent.
+        pub mod agent {
+            /// Version 1.
+            pub mod v1 {
+                tonic::include_proto!("photon.plasmavmc.agent.v1");
+            }
+        }
         /// Version 1.
         pub mod v1 {
             tonic::include_proto!("photon.plasmavmc.v1");

@@ -9,6 +9,8 @@
 //!   store_change   going on after the store was restored or replaced
 //!   versioned, contention, listing   what use cases share: values at a revision, races, pages
 //!   scope, audit   where things are and who may see them, what was changed by whom
+//!   peer      another service, asked under this one's certificate
+//!   credit    what services have in common that ask CreditService
 //! ```
 //! ChainFire is no such service: it is the store.
 
@@ -17,10 +19,12 @@
 pub mod audit;
 pub mod config;
 pub mod contention;
+pub mod credit;
 pub mod grpc;
 mod idempotency;
 pub mod listing;
 pub mod openapi;
+pub mod peer;
 pub mod rest;
 mod running;
 pub mod scope;

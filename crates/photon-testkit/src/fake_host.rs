@@ -38,6 +38,8 @@ pub struct Habits {
     pub broken: Option<String>,
     /// Nothing is ever ready.
     pub slow: bool,
+    /// Where it can be asked, in truth by somebody else.
+    pub door: Option<String>,
 }
 
 /// A machine.
@@ -82,7 +84,9 @@ pub fn image() -> HeldImage {
     }
 }
 
-fn agent() -> ObservedAgent {
+/// What such a host says of itself.
+#[must_use]
+pub fn agent() -> ObservedAgent {
     ObservedAgent {
         version: "0.1.0".to_owned(),
         driver: "none".to_owned(),
@@ -104,6 +108,8 @@ fn agent() -> ObservedAgent {
             nic_model: "virtio".to_owned(),
         },
         images: vec![image()],
+        blobs: Vec::new(),
+        door: None,
         problems: Vec::new(),
         orphans: Vec::new(),
     }
@@ -146,6 +152,10 @@ impl FakeHost {
 
     /// A host that works as it pleases.
     pub async fn start_with(store: Store, name: &str, habits: Habits) -> Self {
+        let agent = ObservedAgent {
+            door: habits.door.clone(),
+            ..agent()
+        };
         let state = State {
             habits,
             ..State::default()
@@ -156,9 +166,21 @@ impl FakeHost {
             state: Arc::new(Mutex::new(state)),
             working: None,
         };
-        put(&host.store, &observed::agent_key(&host.name), agent()).await;
+        put(&host.store, &observed::agent_key(&host.name), agent).await;
         host.come_back().await;
         host
+    }
+
+    /// What it was told to make of a VM.
+    pub async fn wish(&self, vm: &str) -> DesiredVm {
+        let key = desired::vm_key(&self.name, vm.parse().unwrap());
+        let wish = self
+            .store
+            .collection::<DesiredVm>()
+            .get(&key)
+            .await
+            .unwrap();
+        wish.unwrap().value
     }
 
     /// Changes what it does.

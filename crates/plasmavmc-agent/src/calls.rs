@@ -112,6 +112,17 @@ impl Calls {
         self.on(vm, "asking to shut down", CHANGE, press).await
     }
 
+    /// [`Driver::resume`].
+    ///
+    /// # Errors
+    /// As there; [`Error::Late`].
+    pub async fn resume(&self, vm: VmId) -> Result<(), Error> {
+        self.on(vm, "letting it go on", CHANGE, move |driver| {
+            driver.resume(vm)
+        })
+        .await
+    }
+
     /// [`Driver::power_off`].
     ///
     /// # Errors

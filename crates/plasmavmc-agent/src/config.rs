@@ -1,12 +1,16 @@
 //! Every setting. `deploy/config/plasmavmc-agent.toml` shows them all.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use photon_agent::config::{StoreConfig, invalid};
-use photon_core::Name;
+use photon_core::{Name, error::in_one_line};
 use photon_server::{
-    ServiceConfig,
+    ServiceConfig, TlsConfig,
     config::{ConfigError, LogConfig},
+    listen::check_tls,
 };
 use serde::Deserialize;
 
@@ -27,9 +31,15 @@ pub struct Config {
     /// Where the records are.
     #[serde(default)]
     pub store: StoreConfig,
+    /// Where the control plane and other hosts' agents ask.
+    #[serde(default)]
+    pub door: DoorConfig,
     /// What runs guests.
     #[serde(default)]
     pub hypervisor: HypervisorConfig,
+    /// What plugs their ports.
+    #[serde(default)]
+    pub ports: PortsConfig,
     /// What is kept from VMs.
     #[serde(default)]
     pub reserve: ReserveConfig,
@@ -44,6 +54,63 @@ fn default_state() -> PathBuf {
 
 fn default_resync() -> u64 {
     30
+}
+
+/// `[door]`: where the control plane, and the agents of other hosts, ask this one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DoorConfig {
+    /// Address and port; port 0 takes a free one. Default 127.0.0.1:50064.
+    pub listen: SocketAddr,
+    /// The `address:port` under which others reach it. Default: `listen`, which must then name an address.
+    pub advertise: Option<String>,
+    /// Certificates; required unless `listen` is loopback. Without them the door opens only where the store has none, either.
+    pub tls: Option<TlsConfig>,
+}
+
+impl Default for DoorConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 50064)),
+            advertise: None,
+            tls: None,
+        }
+    }
+}
+
+impl DoorConfig {
+    fn validate(&self, store: &StoreConfig) -> Result<(), ConfigError> {
+        let ip = self.listen.ip().to_canonical();
+        match &self.tls {
+            None if !ip.is_loopback() => {
+                let problem = format!("is required: door.listen, {ip}, is not loopback");
+                return Err(invalid("door.tls", problem));
+            }
+            Some(tls) if tls.client_ca.is_none() => {
+                return Err(invalid("door.tls.client_ca", "is required"));
+            }
+            Some(_) if store.tls.is_none() => {
+                let problem = "is required with door.tls: what is shown to other hosts is the same certificate";
+                return Err(invalid("store.tls", problem));
+            }
+            _ => {}
+        }
+        let is_good = |text: &String| {
+            let port = text
+                .rsplit_once(':')
+                .map(|(host, port)| (host, port.parse()));
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+            matches!(port, Some((host, Ok(1_u16..))) if !host.is_empty() && host.bytes().all(is_plain))
+        };
+        match &self.advertise {
+            Some(text) if !is_good(text) => Err(invalid("door.advertise", "must be address:port")),
+            None if ip.is_unspecified() => {
+                let problem = format!("is required: nobody can reach a host at {ip}");
+                Err(invalid("door.advertise", problem))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// `[hypervisor]`: what runs guests.
@@ -77,6 +144,22 @@ impl Default for HypervisorConfig {
     }
 }
 
+/// `[ports]`: what plugs VMs' ports.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PortsConfig {
+    /// prismnet-agent's socket. Default `/run/photon/prismnet-agent.sock`.
+    pub socket: PathBuf,
+}
+
+impl Default for PortsConfig {
+    fn default() -> Self {
+        Self {
+            socket: PathBuf::from("/run/photon/prismnet-agent.sock"),
+        }
+    }
+}
+
 /// `[reserve]`: what this host keeps for itself and others; the rest is told to be for VMs.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -88,6 +171,9 @@ pub struct ReserveConfig {
     /// Space in the state directory's file system, in GiB. Default 0.
     pub disk_gib: u64,
 }
+
+/// What a socket's path has room for, less `/vm/vm-<uuid>/console` and the null behind it.
+const LONGEST_STATE: usize = 108 - 1 - "/vm/vm-00000000-0000-0000-0000-000000000000/console".len();
 
 /// What settings in the environment begin with.
 pub const ENVIRONMENT: &str = "PLASMAVMC_AGENT";
@@ -101,7 +187,9 @@ impl Config {
             state_directory: default_state(),
             resync_seconds: default_resync(),
             store: StoreConfig::default(),
+            door: DoorConfig::default(),
             hypervisor: HypervisorConfig::default(),
+            ports: PortsConfig::default(),
             reserve: ReserveConfig::default(),
             log: LogConfig::default(),
         }
@@ -137,6 +225,14 @@ impl ServiceConfig for Config {
         if !self.state_directory.is_absolute() {
             return Err(invalid("state_directory", "must be absolute"));
         }
+        if !self.ports.socket.is_absolute() {
+            return Err(invalid("ports.socket", "must be absolute"));
+        }
+        if self.state_directory.as_os_str().len() > LONGEST_STATE {
+            let problem =
+                format!("must not be longer than {LONGEST_STATE} bytes: sockets are in it");
+            return Err(invalid("state_directory", problem));
+        }
         let hypervisor = &self.hypervisor;
         if !(1..=600).contains(&hypervisor.probe_seconds) {
             return Err(invalid("hypervisor.probe_seconds", "must be from 1 to 600"));
@@ -146,10 +242,14 @@ impl ServiceConfig for Config {
             return Err(invalid("hypervisor.emulation", problem));
         }
         self.validate_root()?;
+        self.door.validate(&self.store)?;
         self.store.validate()
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        if let Some(tls) = &self.door.tls {
+            check_tls(tls).map_err(|error| invalid("door.tls", in_one_line(&error)))?;
+        }
         self.store.options().map(drop)
     }
 }
@@ -189,8 +289,6 @@ mod tests {
 
     use std::io::Write as _;
 
-    use photon_core::error::in_one_line;
-
     use super::*;
 
     const EXAMPLE: &str = concat!(
@@ -214,6 +312,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_named() {
         let long = format!("host = \"a\"\nstate_directory = \"/{}\"", "d".repeat(60));
+        let long_beside = format!("{long}\n[hypervisor]\nuri = \"qemu:///system\"");
         for (text, field) in [
             ("", "host"),
             ("host = \"Not A Name\"", "host"),
@@ -232,6 +331,7 @@ mod tests {
                 "state_directory",
             ),
             (&long, "state_directory"),
+            (&long_beside, "state_directory"),
             (
                 "host = \"a\"\n[hypervisor]\nuri = \"qemu:///embed?root=here\"",
                 "hypervisor.uri",
@@ -244,7 +344,21 @@ mod tests {
                 "host = \"a\"\n[hypervisor]\nkvm = false\nemulation = false",
                 "hypervisor.emulation",
             ),
+            ("host = \"a\"\n[ports]\nsocket = \"here\"", "ports.socket"),
             ("host = \"a\"\n[reserve]\ncpus = -1", "cpus"),
+            ("host = \"a\"\n[door]\nlisten = \"192.0.2.1:1\"", "door.tls"),
+            (
+                "host = \"a\"\n[door]\nadvertise = \"x y:1\"",
+                "door.advertise",
+            ),
+            (
+                "host = \"a\"\n[door.tls]\ncertificate = \"c\"\nkey = \"k\"",
+                "door.tls.client_ca",
+            ),
+            (
+                "host = \"a\"\n[door.tls]\ncertificate = \"c\"\nkey = \"k\"\nclient_ca = \"a\"",
+                "store.tls",
+            ),
             (
                 "host = \"a\"\n[store]\nendpoints = [\"http://192.0.2.1:1\"]",
                 "store.endpoints",

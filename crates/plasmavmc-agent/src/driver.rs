@@ -85,6 +85,12 @@ pub trait Driver: Send + Sync + 'static {
     /// As said there.
     fn press_power_button(&self, vm: VmId) -> Result<(), Error>;
 
+    /// Lets go on what stands still.
+    ///
+    /// # Errors
+    /// As said there.
+    fn resume(&self, vm: VmId) -> Result<(), Error>;
+
     /// Takes the power away.
     ///
     /// # Errors

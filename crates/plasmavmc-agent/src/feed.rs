@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    str::FromStr,
     time::Duration,
 };
 
 use photon_core::Name;
 use photon_store::{Entry, Error, Feed, FeedEvent, Record, Store};
-use plasmavmc_model::{DesiredVm, GoneOrder, VmId, desired};
+use plasmavmc_model::{DesiredBlob, DesiredVm, Digest, GoneOrder, VmId, desired};
 
 /// Changes that come within this time are taken together.
 const TOGETHER: Duration = Duration::from_millis(2);
@@ -22,6 +23,7 @@ pub struct Follower {
     /// Below which keys.
     vms: String,
     orders: String,
+    blobs: String,
     /// What the store says; complete after the first [`Follower::next`].
     pub records: Records,
     is_new: bool,
@@ -34,6 +36,8 @@ pub struct Records {
     pub vms: BTreeMap<VmId, DesiredVm>,
     /// VMs to take down.
     pub gone: BTreeSet<VmId>,
+    /// Content that is to be here.
+    pub blobs: BTreeMap<Digest, DesiredBlob>,
     /// Records that cannot be read, with the reason. Their VMs are known, and left as they are.
     pub unreadable: BTreeMap<VmId, String>,
 }
@@ -56,6 +60,7 @@ impl Follower {
             store,
             vms: format!("{root}vm/"),
             orders: format!("{root}gone/"),
+            blobs: format!("{root}blob/"),
             records: Records::default(),
             is_new: false,
         }
@@ -104,6 +109,8 @@ impl Follower {
                     self.records.unreadable.remove(&vm);
                 } else if let Some(vm) = id(&key, &self.orders) {
                     self.records.gone.remove(&vm);
+                } else if let Some(digest) = id(&key, &self.blobs) {
+                    self.records.blobs.remove(&digest);
                 }
                 true
             }
@@ -121,11 +128,17 @@ impl Follower {
                 Ok(desired) => self.unreadable(vm, format!("it is about {}", desired.id)),
                 Err(reason) => self.unreadable(vm, reason),
             }
-        } else if let Some(vm) = id(&entry.key, &self.orders)
+        } else if let Some(vm) = id(&entry.key, &self.orders) {
             // Only an order that can be read takes anything down.
-            && self.read::<GoneOrder>(entry).is_ok_and(|order| order.id == vm)
-        {
-            self.records.gone.insert(vm);
+            let order = self.read::<GoneOrder>(entry);
+            if order.is_ok_and(|order| order.id == vm) {
+                self.records.gone.insert(vm);
+            }
+        } else if let Some(digest) = id(&entry.key, &self.blobs) {
+            match self.read::<DesiredBlob>(entry) {
+                Ok(blob) if blob.digest == digest => drop(self.records.blobs.insert(digest, blob)),
+                _ => drop(self.records.blobs.remove(&digest)),
+            }
         }
     }
 
@@ -141,6 +154,6 @@ impl Follower {
     }
 }
 
-fn id(key: &str, root: &str) -> Option<VmId> {
+fn id<T: FromStr>(key: &str, root: &str) -> Option<T> {
     key.strip_prefix(root)?.parse().ok()
 }

@@ -3,23 +3,34 @@
 //! ```text
 //!   vm/<vm>/desired.json    what was last wanted: enough to go on without the store, and to adopt it if the store forgot it
 //!           note.json       which boot it was, and how it ended
+//!           ports.json      the ports that were plugged for it
 //!           console.log     what it wrote to its serial console
+//!           console         the socket to it, while it runs
+//!           seed-….img      what its guest is told of itself, by its digest
 //!           <disk>.qcow2    its disks
 //! ```
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
+use nix::sys::statvfs::statvfs;
 use photon_agent::memory::replace;
 use photon_core::Name;
-use plasmavmc_model::{DesiredVm, End, VmId};
+use plasmavmc_model::{DesiredVm, Digest, End, VmId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// The most bytes of a console's log before it begins anew; the former one is kept beside it.
-const CONSOLE_BYTES: u64 = 4 << 20;
+use crate::{ports::Plugged, seed::Seed};
+
+/// What files that tell guests of themselves begin with.
+const SEED: &str = "seed-";
+
+/// So much is room.
+const ENOUGH: u64 = 64 << 20;
 
 /// The directories of all VMs.
 #[derive(Clone, Debug)]
@@ -137,10 +148,65 @@ impl VmFiles {
         write(&self.directory.join("note.json"), note)
     }
 
+    /// What was plugged for it; nothing if there is nothing.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn plugged(&self) -> io::Result<Plugged> {
+        Ok(read(&self.directory.join("ports.json"))?.unwrap_or_default())
+    }
+
+    /// Keeps it.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn keep_plugged(&self, plugged: &Plugged) -> io::Result<()> {
+        write(&self.directory.join("ports.json"), plugged)
+    }
+
     /// Where a disk is. A name has no path in it.
     #[must_use]
     pub fn disk(&self, name: &Name) -> PathBuf {
         self.directory.join(format!("{name}.qcow2"))
+    }
+
+    /// Where what its guest is told is.
+    #[must_use]
+    pub fn seed(&self, digest: Digest) -> PathBuf {
+        let digest = digest.to_string();
+        self.directory.join(format!("{SEED}{}.img", &digest[..16]))
+    }
+
+    /// Keeps what its guest is told, for nobody else to read, and removes what it was told before. A guest that runs keeps what it
+    /// has open.
+    ///
+    /// # Errors
+    /// A file that cannot be written or removed.
+    pub fn keep_seed(&self, seed: &Seed) -> io::Result<()> {
+        let path = self.seed(seed.digest());
+        let beside = path.with_extension("new");
+        fs::create_dir_all(&self.directory)?;
+        let mut options = fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(&seed.volume()?)?;
+        file.sync_all()?;
+        fs::rename(&beside, &path)?;
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let is_seed = entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(SEED.as_bytes());
+            if is_seed && entry.path() != path {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        fs::File::open(&self.directory)?.sync_all()
     }
 
     /// Where its console's output is.
@@ -149,25 +215,28 @@ impl VmFiles {
         self.directory.join("console.log")
     }
 
-    /// Keeps the console's log from growing for ever. Whoever writes it appends to it: it is emptied in place.
-    ///
-    /// # Errors
-    /// A file that cannot be written.
-    pub fn trim_console(&self) -> io::Result<()> {
-        let path = self.console();
-        match fs::metadata(&path) {
-            Ok(file) if file.len() > CONSOLE_BYTES => {
-                fs::copy(&path, path.with_extension("log.1"))?;
-                fs::OpenOptions::new().write(true).open(&path)?.set_len(0)
-            }
-            _ => Ok(()),
-        }
+    /// Where its console can be typed to, while it runs.
+    #[must_use]
+    pub fn console_socket(&self) -> PathBuf {
+        self.directory.join("console")
     }
 
     /// Whether there is anything.
     #[must_use]
     pub fn exist(&self) -> bool {
         self.directory.exists()
+    }
+
+    /// Whether there is room on the disk for what a guest may write until somebody looks again.
+    #[must_use]
+    pub fn have_room(&self) -> bool {
+        let found = statvfs(&self.directory);
+        found.is_ok_and(|found| {
+            found
+                .blocks_available()
+                .saturating_mul(found.fragment_size())
+                >= ENOUGH
+        })
     }
 
     /// Makes the directory.
@@ -211,8 +280,6 @@ fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-    use std::io::Write as _;
-
     use super::*;
 
     #[test]
@@ -236,24 +303,5 @@ mod tests {
         own.remove().unwrap();
         own.remove().unwrap();
         assert!(!own.exist());
-    }
-
-    #[test]
-    fn a_console_begins_anew_in_place() {
-        let directory = tempfile::tempdir().unwrap();
-        let own = Files::new(directory.path()).of(VmId::generate());
-        own.trim_console().unwrap();
-        own.prepare().unwrap();
-        let open = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(own.console());
-        let mut writer = open.unwrap();
-        writer.write_all(&vec![b'x'; 5 << 20]).unwrap();
-        own.trim_console().unwrap();
-        writer.write_all(b"after").unwrap();
-        assert_eq!(fs::read(own.console()).unwrap(), b"after");
-        let former = own.console().with_extension("log.1");
-        assert_eq!(fs::metadata(former).unwrap().len(), 5 << 20);
     }
 }

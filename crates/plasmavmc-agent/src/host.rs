@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Config, driver::About, driver::default_cpu, images::Images, outcome::Outcomes,
-    probe::probe,
+    blobs::Blobs, config::Config, driver::About, driver::default_cpu, images::Images,
+    outcome::Outcomes, probe::probe,
 };
 
 /// How often it is looked whether an image was added.
@@ -57,6 +57,7 @@ pub async fn follow(
     config: Config,
     about: About,
     images: Arc<Images>,
+    blobs: Arc<Blobs>,
     outcomes: Arc<Outcomes>,
     probed: watch::Sender<Option<Probe>>,
     stop: CancellationToken,
@@ -71,12 +72,11 @@ pub async fn follow(
                 return;
             }
         }
-        if stop
-            .run_until_cancelled(tokio::time::sleep(LOOK))
-            .await
-            .is_none()
-        {
-            return;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            // Also if nothing is here that was not: a copy may have failed.
+            () = blobs.changed.notified() => seen = None,
+            () = tokio::time::sleep(LOOK) => {}
         }
     }
 }
@@ -88,11 +88,12 @@ async fn look(
     outcomes: &Outcomes,
     probed: &watch::Sender<Option<Probe>>,
 ) {
-    let held = {
+    let (held, blobs) = {
         let images = Arc::clone(images);
-        let listed = tokio::task::spawn_blocking(move || images.list()).await;
+        let listed =
+            tokio::task::spawn_blocking(move || Ok((images.list()?, images.blobs()?))).await;
         match listed.map_err(std::io::Error::other).flatten() {
-            Ok(held) => held,
+            Ok(found) => found,
             Err(error) => {
                 outcomes.change(|facts| {
                     facts.problems.insert("images", vec![error.to_string()]);
@@ -106,6 +107,7 @@ async fn look(
     let hardware = hardware(config, about, &found);
     outcomes.change(|facts| {
         facts.images = held.images;
+        facts.blobs = blobs;
         facts.problems.insert("images", held.problems);
         facts.probe = Some(found.clone());
         facts.hardware = Some(hardware);

@@ -1,8 +1,9 @@
-//! Images on this host: what an operator has put here (`plasmavmc-agent image add DIR`), until images come by the control plane.
+//! Images on this host: what an operator has put here (`plasmavmc-agent image add DIR`), and the files of all images that came by the control
+//! plane.
 //!
 //! ```text
 //!   images/<name>.json        what it is called, and which files it is made of
-//!   images/files/<sha256>     a file, called by its content
+//!   images/files/<sha256>     a file, called by its content: a blob, see [`crate::blobs`]
 //! ```
 
 use std::{
@@ -18,8 +19,10 @@ use aws_lc_rs::digest::{Context as Hash, SHA256};
 use parking_lot::Mutex;
 use photon_agent::memory::replace;
 use photon_core::Name;
-use plasmavmc_model::{Digest, HeldImage};
+use plasmavmc_model::{Digest, HeldBlob, HeldImage};
 use serde::{Deserialize, Serialize};
+
+use crate::blobs::seal;
 
 /// The largest file of an image that is booted directly.
 const LARGEST: u64 = 1 << 30;
@@ -116,15 +119,93 @@ impl Images {
         Ok(path)
     }
 
-    fn path(&self, digest: Digest) -> PathBuf {
+    /// Where the file with that content is, or would be.
+    #[must_use]
+    pub fn path(&self, digest: Digest) -> PathBuf {
         self.root.join("files").join(digest.to_string())
     }
 
-    /// Changes when an image was added or removed.
+    /// Changes when an image was added or removed, or a file was.
     #[must_use]
-    pub fn stamp(&self) -> Option<(i64, i64)> {
-        let directory = fs::metadata(&self.root).ok()?;
-        Some((directory.mtime(), directory.mtime_nsec()))
+    pub fn stamp(&self) -> [Option<(i64, i64)>; 2] {
+        [self.root.clone(), self.root.join("files")].map(|path| {
+            let directory = fs::metadata(path).ok()?;
+            Some((directory.mtime(), directory.mtime_nsec()))
+        })
+    }
+
+    /// Takes in a file of which somebody has just seen that it has that content. Blocks.
+    ///
+    /// # Errors
+    /// A file that cannot be moved.
+    pub fn take_in(&self, from: &Path, digest: Digest) -> io::Result<()> {
+        let to = self.path(digest);
+        let directory = self.root.join("files");
+        fs::create_dir_all(&directory)?;
+        if self.file(digest).is_ok() {
+            // Guests may have it open. It counts as new, as what came now does.
+            File::open(&to)?.set_modified(std::time::SystemTime::now())?;
+            self.good.lock().insert(digest, stamp(&to)?);
+            return fs::remove_file(from);
+        }
+        seal(from)?;
+        fs::rename(from, &to)?;
+        File::open(&directory)?.sync_all()?;
+        self.good.lock().insert(digest, stamp(&to)?);
+        Ok(())
+    }
+
+    /// All files that are here, and their lengths. They are not read.
+    ///
+    /// # Errors
+    /// A directory that cannot be read.
+    pub fn blobs(&self) -> io::Result<Vec<HeldBlob>> {
+        let entries = match fs::read_dir(self.root.join("files")) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            if let Some(digest) = name.to_str().and_then(|name| name.parse().ok()) {
+                let bytes = entry.metadata()?.len();
+                all.push(HeldBlob { digest, bytes });
+            }
+        }
+        all.sort();
+        Ok(all)
+    }
+
+    /// What operators have added, whether its files are good or not.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn added(&self) -> io::Result<Vec<HeldImage>> {
+        let mut all = Vec::new();
+        for path in self.manifests()? {
+            let form: Form = serde_json::from_slice(&fs::read(path)?)?;
+            all.push(form.image);
+        }
+        Ok(all)
+    }
+
+    fn manifests(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let paths: io::Result<Vec<PathBuf>> = entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect();
+        let mut paths = paths?;
+        paths.retain(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        });
+        Ok(paths)
     }
 
     /// All of them. Blocks: files are read that were not before.
@@ -133,16 +214,7 @@ impl Images {
     /// A directory that cannot be read.
     pub fn list(&self) -> io::Result<Held> {
         let mut held = Held::default();
-        let entries = match fs::read_dir(&self.root) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(held),
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
-            let path = entry?.path();
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
+        for path in self.manifests()? {
             match self.read(&path) {
                 Ok(image) => held.images.push(image),
                 Err(problem) => held
@@ -234,6 +306,7 @@ impl Images {
             bail!("is not what the manifest says: its SHA-256 is {digest}");
         }
         written.sync_all()?;
+        seal(&beside)?;
         fs::rename(&beside, &to)?;
         File::open(to.parent().unwrap_or(&self.root))?.sync_all()?;
         Ok(size)
@@ -249,7 +322,7 @@ fn stamp(path: &Path) -> io::Result<Stamp> {
     })
 }
 
-fn digest_of(path: &Path) -> io::Result<Digest> {
+pub(crate) fn digest_of(path: &Path) -> io::Result<Digest> {
     Ok(copy(&mut File::open(path)?, &mut io::sink())?.1)
 }
 

@@ -14,22 +14,30 @@
 
 #![warn(missing_docs)]
 
+pub mod blobs;
 pub mod calls;
 pub mod config;
+pub mod console;
+pub mod copies;
 pub mod disk;
+pub mod door;
 pub mod driver;
 pub mod feed;
 pub mod files;
 pub mod host;
 pub mod images;
+pub mod inspect;
 pub mod libvirt;
 pub mod machine;
+pub mod metadata;
 pub mod orphans;
 pub mod outcome;
 pub mod plan;
+pub mod ports;
 pub mod probe;
 pub mod report;
 pub mod run;
+pub mod seed;
 pub mod survey;
 pub mod verdicts;
 pub mod worker;

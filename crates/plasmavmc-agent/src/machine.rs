@@ -23,10 +23,14 @@ pub struct Machine {
     pub boots: Boots,
     /// Its disks' files, in order; qcow2.
     pub disks: Vec<PathBuf>,
+    /// The volume that tells its guest of itself: read-only, behind its disks.
+    pub seed: Option<PathBuf>,
     /// Its interfaces, in order.
     pub interfaces: Vec<Interface>,
     /// Where everything is kept that it writes to its serial console.
     pub console: PathBuf,
+    /// The socket to that console, which the hypervisor makes.
+    pub console_socket: PathBuf,
 }
 
 /// What a machine boots.
@@ -82,6 +86,8 @@ pub enum DomainState {
     Running,
     /// The guest has ended; what ran it has not yet.
     Ending,
+    /// It stands still because a disk of it could not be written: the host's is full.
+    Full,
     /// It stands still, with the reason in a sentence.
     Paused(String),
 }

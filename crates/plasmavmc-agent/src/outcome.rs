@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parking_lot::Mutex;
 use plasmavmc_model::{
-    Capacity, End, Hardware, HeldImage, Hypervisor, ObservedState, OrphanVm, Probe, VmId,
+    Capacity, End, Hardware, HeldBlob, HeldImage, Hypervisor, ObservedState, OrphanVm, Probe, VmId,
 };
 use tokio::sync::Notify;
 
@@ -38,6 +38,10 @@ pub struct Facts {
     pub hardware: Option<Hardware>,
     /// Images here.
     pub images: Vec<HeldImage>,
+    /// Content here.
+    pub blobs: Vec<HeldBlob>,
+    /// Where the door is.
+    pub door: Option<String>,
     /// What is wrong with the files of images, and with looking.
     pub problems: BTreeMap<&'static str, Vec<String>>,
     /// VMs that nobody knows, and about which nobody has decided.

@@ -3,10 +3,11 @@
 //! ```text
 //!   running, and is to run (this boot, or it is a later one)   nothing
 //!   running, and is not to                                     ask, ask again, power off
+//!   stands still because the disk was full, and there is room  let it go on
 //!   off, and a boot that began has no end yet                  note how it ended
-//!   off, and is to run, and the guest did not end this boot    define it for the boot, start
-//!   off, otherwise                                             define it, so that it is all there
-//!   ordered away                                               power off, undefine, remove its files
+//!   off, and is to run, and the guest did not end this boot    plug its ports, define it for the boot, start, attach the ports
+//!   off, otherwise                                             unplug its ports; define it, so that it is all there
+//!   ordered away                                               power off, undefine, unplug its ports, remove its files
 //! ```
 
 use std::{fmt, time::Duration};
@@ -21,6 +22,8 @@ use crate::{
 
 /// After which time a guest that was asked is asked again: one that was still booting has not heard it.
 pub const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether there is room for a VM that stands still for want of it.
+pub const LOOK_FOR_ROOM: Duration = Duration::from_secs(5);
 /// After which time one whose start is not over is looked at again: the hypervisor tells when a start succeeds, not when it gives up one
 /// that was cut off.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -50,10 +53,50 @@ pub struct Found {
     pub note: Note,
     /// Disks that are wanted and not there.
     pub missing: Vec<DesiredDisk>,
+    /// Whether what its guest is to be told is not there as it is now.
+    pub is_seed_missing: bool,
     /// Whether it can be defined as it is wanted.
     pub ability: Ability,
     /// Whether it has files.
     pub has_files: bool,
+    /// How its ports are.
+    pub links: Links,
+    /// Whether there is room on the disk where they are.
+    pub has_room: bool,
+}
+
+/// How a VM's ports are on this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// Whether it is to have any.
+    pub wanted: bool,
+    /// Whether there may be something to unplug.
+    pub plugged: bool,
+    /// Whether they are plugged for the next start.
+    pub ready: bool,
+    /// Whether they are known to be attached.
+    pub attached: bool,
+    /// What was refused when it was tried last, until it is tried again.
+    pub trouble: Option<Trouble>,
+}
+
+/// Something that is not tried again yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What is wrong, in a sentence.
+    pub why: String,
+    /// For how long.
+    pub left: Duration,
+    /// Whether it was unplugging.
+    pub is_unplugging: bool,
+}
+
+impl Links {
+    /// Whether they are to be unplugged now.
+    fn are_left(&self) -> bool {
+        let refused = self.trouble.as_ref();
+        self.plugged && !refused.is_some_and(|trouble| trouble.is_unplugging)
+    }
 }
 
 /// Whether a VM can be defined as it is wanted.
@@ -76,12 +119,22 @@ pub enum Step {
     NoteEnd(EndedBy),
     /// Makes a disk.
     MakeDisk(DesiredDisk),
+    /// Makes the volume that tells its guest of itself.
+    MakeSeed,
+    /// Has its ports plugged.
+    Plug,
+    /// Has its ports attached, which it has open.
+    Attach,
+    /// Has its ports unplugged.
+    Unplug,
     /// Defines it, for that boot.
     Define(u64),
     /// Starts it, as that boot.
     Start(u64),
     /// Presses its power button.
     Ask,
+    /// Lets it go on that stood still.
+    Resume,
     /// Takes its power away.
     PowerOff,
     /// Forgets its definition.
@@ -99,9 +152,14 @@ impl fmt::Display for Step {
             Self::NoteEnd(EndedBy::PoweredOff) => f.write_str("note that it was powered off"),
             Self::NoteEnd(EndedBy::Crash) => f.write_str("note that it crashed"),
             Self::MakeDisk(disk) => write!(f, "make disk {} of {} GiB", disk.name, disk.size_gib),
+            Self::MakeSeed => f.write_str("make its seed"),
+            Self::Plug => f.write_str("plug its ports"),
+            Self::Attach => f.write_str("attach its ports"),
+            Self::Unplug => f.write_str("unplug its ports"),
             Self::Define(boot) => write!(f, "define it for boot {boot}"),
             Self::Start(boot) => write!(f, "start boot {boot}"),
             Self::Ask => f.write_str("ask the guest to shut down"),
+            Self::Resume => f.write_str("let it go on"),
             Self::PowerOff => f.write_str("power off"),
             Self::Undefine => f.write_str("undefine"),
             Self::RemoveFiles => f.write_str("remove its files"),
@@ -149,7 +207,7 @@ pub fn plan(wanted: &Wanted, found: &Found, now: Timestamp) -> Plan {
     match wanted {
         Wanted::Gone | Wanted::Purged => take_down(found),
         Wanted::Vm(desired) => match &found.domain {
-            Some(domain) if domain.is_active() => running(desired, domain, &found.note, now),
+            Some(domain) if domain.is_active() => running(desired, domain, found, now),
             _ => off(desired, found, now),
         },
     }
@@ -159,12 +217,15 @@ fn take_down(found: &Found) -> Plan {
     let step = match &found.domain {
         Some(domain) if domain.is_active() => Some(Step::PowerOff),
         Some(_) => Some(Step::Undefine),
+        // If that is refused, prismnet-agent takes them down when it hears that they are nobody's any more.
+        None if found.links.are_left() => Some(Step::Unplug),
         None => found.has_files.then_some(Step::RemoveFiles),
     };
     Plan::of(ObservedState::Stopping, Vec::from_iter(step)).because("it is taken down")
 }
 
-fn running(desired: &DesiredVm, domain: &Domain, note: &Note, now: Timestamp) -> Plan {
+fn running(desired: &DesiredVm, domain: &Domain, found: &Found, now: Timestamp) -> Plan {
+    let (note, links) = (&found.note, &found.links);
     let is_to_run = desired.power == Power::Running && domain.boot >= desired.boot;
     let is_noted = note.boot >= domain.boot && note.ended.is_none() && note.asked.is_none();
     match &domain.state {
@@ -172,8 +233,27 @@ fn running(desired: &DesiredVm, domain: &Domain, note: &Note, now: Timestamp) ->
         DomainState::Ending => Plan::of(ObservedState::Stopping, []),
         DomainState::Starting => Plan::of(ObservedState::Starting, []).after(LOOK_AGAIN),
         _ if !is_noted => Plan::of(ObservedState::Running, [Step::NoteBoot(domain.boot)]),
+        DomainState::Full => {
+            let steps = Vec::from_iter(found.has_room.then_some(Step::Resume));
+            let why =
+                "the disk of its host is full: it stands still, and goes on when there is room";
+            Plan::of(ObservedState::Paused, steps)
+                .because(why)
+                .after(LOOK_FOR_ROOM)
+        }
         DomainState::Paused(why) => Plan::of(ObservedState::Paused, []).because(why),
+        _ if links.wanted && !links.attached => tried(ObservedState::Running, links, Step::Attach),
         _ => Plan::of(ObservedState::Running, []),
+    }
+}
+
+/// Does something to its ports, unless that was refused just now.
+fn tried(state: ObservedState, links: &Links, step: Step) -> Plan {
+    match &links.trouble {
+        Some(trouble) => Plan::of(state, [])
+            .because(&trouble.why)
+            .after(trouble.left),
+        None => Plan::of(state, [step]),
     }
 }
 
@@ -212,27 +292,37 @@ fn off(desired: &DesiredVm, found: &Found, now: Timestamp) -> Plan {
         let by = ended_by(found);
         return Plan::of(ObservedState::Stopping, [Step::NoteEnd(by)]);
     }
+    let is_to_start = is_to_start(desired, note);
+    if !is_to_start && found.links.are_left() {
+        return Plan::of(ObservedState::Stopped, [Step::Unplug]).because(how_it_ended(note));
+    }
     let digest = match &found.ability {
         Ability::Able(digest) => digest,
         Ability::NotYet(why) => return Plan::of(ObservedState::Preparing, []).because(why),
         Ability::Unable(why) => return Plan::of(ObservedState::Failed, []).because(why),
     };
-    if !found.missing.is_empty() {
-        let missing = found.missing.iter().cloned().map(Step::MakeDisk);
-        return Plan::of(ObservedState::Preparing, Vec::from_iter(missing));
+    let missing = found.missing.iter().cloned().map(Step::MakeDisk);
+    let seed = found.is_seed_missing.then_some(Step::MakeSeed);
+    let missing: Vec<Step> = missing.chain(seed).collect();
+    if !missing.is_empty() {
+        return Plan::of(ObservedState::Preparing, missing);
     }
     let is_defined = |boot| {
         let domain = found.domain.as_ref();
         domain.is_some_and(|domain| domain.digest == *digest && domain.boot == boot)
     };
-    if !is_to_start(desired, note) {
+    if !is_to_start {
         // For which boot it is defined matters only when it starts.
         let as_it_is = found
             .domain
             .as_ref()
             .map_or(note.boot, |domain| domain.boot);
         return if is_defined(as_it_is) {
-            Plan::of(ObservedState::Stopped, []).because(how_it_ended(note))
+            let stopped = Plan::of(ObservedState::Stopped, []).because(how_it_ended(note));
+            match &found.links.trouble {
+                Some(trouble) if found.links.plugged => stopped.after(trouble.left),
+                _ => stopped,
+            }
         } else {
             Plan::of(ObservedState::Preparing, [Step::Define(as_it_is)])
         };
@@ -254,10 +344,17 @@ fn off(desired: &DesiredVm, found: &Found, now: Timestamp) -> Plan {
             Pause::For(_) => {}
         }
     }
-    let steps = match is_defined(boot) {
+    let links = &found.links;
+    if links.wanted && !links.ready {
+        return tried(ObservedState::Starting, links, Step::Plug);
+    }
+    let mut steps = match is_defined(boot) {
         true => vec![Step::Start(boot)],
         false => vec![Step::Define(boot), Step::Start(boot)],
     };
+    if links.wanted {
+        steps.push(Step::Attach);
+    }
     Plan::of(ObservedState::Starting, steps)
 }
 

@@ -205,6 +205,8 @@ fn agent(facts: &Facts) -> Option<ObservedAgent> {
         probe: facts.probe.clone()?,
         hardware: facts.hardware.clone()?,
         images: facts.images.clone(),
+        blobs: facts.blobs.clone(),
+        door: facts.door.clone(),
         problems: problems.take(MOST_PROBLEMS).cloned().collect(),
         orphans: orphans.take(MOST_ORPHANS).cloned().collect(),
     })

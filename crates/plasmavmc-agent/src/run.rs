@@ -16,19 +16,26 @@ use photon_agent::{
     notify::{NotifyState, tell_systemd},
 };
 use photon_store::{Error, Seen, Store};
+use plasmavmc_door::Doors;
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    blobs::Blobs,
     calls::Calls,
     config::Config,
+    console::Consoles,
+    copies::Copies,
+    door,
     driver::{About, Driver},
     feed::Follower,
     files::Files,
     host,
     images::Images,
     libvirt::{Libvirt, embed},
+    metadata::{self, Metadata},
     outcome::Outcomes,
+    ports::Socket,
     report::Reporter,
     verdicts::Verdicts,
     workers::{Shop, Wakes, Workers},
@@ -38,6 +45,8 @@ use crate::{
 const PROGRAM: &str = "plasmavmc-agent";
 /// How long libvirt may take to be there: a new version of qemu is looked at first.
 const OPEN: Duration = Duration::from_secs(120);
+/// How often it is looked for uploads that nobody goes on with.
+const EXPIRE: Duration = Duration::from_secs(600);
 /// How often it is looked whether a person decided something.
 const VERDICTS: Duration = Duration::from_secs(1);
 
@@ -83,14 +92,46 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         facts.capacity = host::capacity(&config, &about);
     });
     let images = Arc::new(Images::new(&config.state_directory));
+    let consoles = Consoles::new(Files::new(&config.state_directory));
+    let blobs = Arc::new(Blobs::new(&config.state_directory, Arc::clone(&images)));
+    let opened = door::open(
+        &config,
+        Arc::clone(&blobs),
+        consoles.clone(),
+        stop.child_token(),
+    )
+    .await?;
+    let opened = match opened {
+        Ok(opened) => {
+            tracing::info!(door = opened.url, "the door is open");
+            outcomes.change(|facts| facts.door = Some(opened.url.clone()));
+            Some(opened)
+        }
+        Err(why) => {
+            tracing::warn!(why, "no door");
+            outcomes.change(|facts| drop(facts.problems.insert("door", vec![why])));
+            None
+        }
+    };
     let (probed, probe) = watch::channel(None);
     let wakes = Wakes::default();
+    let metadata = Metadata::default();
+    let copies = Copies::new(
+        config.host.clone(),
+        Arc::clone(&blobs),
+        Doors::new(config.store.tls_files()),
+        stop.child_token(),
+    );
     let shop = Shop {
+        copies,
         calls,
         files: Files::new(&config.state_directory),
         images: Arc::clone(&images),
+        prismnet: Socket::new(&config.ports.socket),
         probe,
         outcomes: Arc::clone(&outcomes),
+        metadata: metadata.clone(),
+        answers: metadata::socket(&config.state_directory),
         verdicts: Verdicts::new(&config.state_directory),
         resync: Duration::from_secs(config.resync_seconds),
         stop: stop.child_token(),
@@ -100,11 +141,19 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         config.clone(),
         about,
         images,
+        Arc::clone(&blobs),
         Arc::clone(&outcomes),
         probed,
         stop.child_token(),
     );
     beside.spawn(follow);
+    let socket = metadata::socket(&config.state_directory);
+    beside.spawn(metadata.serve(socket, stop.child_token()));
+    beside.spawn(consoles.keep_short(stop.child_token()));
+    beside.spawn(expire(blobs, stop.child_token()));
+    if let Some(opened) = opened {
+        beside.spawn(opened.wait());
+    }
     let passing = tokio::spawn(wakes.clone().pass_on(changed));
     tell_systemd(&NotifyState::Ready);
     let mut workers = Workers::new(shop, wakes.clone());
@@ -124,6 +173,19 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     passing.abort();
     tracing::info!("plasmavmc-agent stopped; what runs, runs");
     followed
+}
+
+/// Throws away uploads that nobody goes on with, now and then.
+async fn expire(blobs: Arc<Blobs>, stop: CancellationToken) {
+    loop {
+        let blobs = Arc::clone(&blobs);
+        // One that panicked is in the log.
+        let _ = tokio::task::spawn_blocking(move || blobs.expire()).await;
+        let pause = tokio::time::sleep(EXPIRE);
+        if stop.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+    }
 }
 
 struct Agent {

@@ -9,19 +9,24 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use photon_agent::{Memory, connection::connect};
 use photon_store::{PageRequest, Store};
+use plasmavmc_door::Doors;
 use plasmavmc_model::{Alive, ObservedAgent, ObservedVm, Probe, VmId, observed};
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    blobs::Blobs,
     config::Config,
+    copies::Copies,
     feed::{Follower, Records},
     files::Files,
     images::Images,
     libvirt::embed,
+    metadata,
     outcome::Outcomes,
     plan::{Wanted, plan},
+    ports::{Ports, Socket},
     run::open,
     verdicts::{Verdict, Verdicts},
     worker::Order,
@@ -180,6 +185,10 @@ pub async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
         wanted.insert(*vm, Wanted::Vm(Box::new(desired.clone())));
     }
     wanted.extend(records.gone.iter().map(|vm| (*vm, Wanted::Gone)));
+    let blobs = Arc::new(Blobs::new(&config.state_directory, Arc::clone(&images)));
+    let doors = Doors::new(None);
+    // It is never told of anything to copy.
+    let copies = Copies::new(config.host.clone(), blobs, doors, CancellationToken::new());
     let mut steps = BTreeMap::new();
     for (vm, wanted) in &wanted {
         let order = Order {
@@ -187,6 +196,12 @@ pub async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
             calls: calls.clone(),
             files: files.clone(),
             images: Arc::clone(&images),
+            ports: Arc::new(Ports::new(
+                Socket::new(&config.ports.socket),
+                metadata::socket(&config.state_directory),
+                Duration::from_secs(config.resync_seconds),
+            )),
+            copies: copies.clone(),
             probe: probe.clone(),
             outcomes: Arc::new(Outcomes::default()),
             wake: Arc::new(Notify::new()),

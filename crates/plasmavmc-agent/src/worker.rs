@@ -8,16 +8,19 @@
 //!
 //! One that hangs or fails holds up nobody else. It does nothing when it ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use plasmavmc_model::{Boot, DesiredDisk, DesiredVm, Hypervisor, ObservedState, Probe, VmId};
+use plasmavmc_model::{
+    Boot, DesiredDisk, DesiredVm, Digest, Hypervisor, ObservedState, Probe, VmId,
+};
 use rand::Rng as _;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     calls::Calls,
+    copies::{self, Copies},
     disk,
     driver::Error,
     files::{Files, Note, VmFiles},
@@ -25,6 +28,8 @@ use crate::{
     machine::{Boots, Machine},
     outcome::{Outcome, Outcomes},
     plan::{self, Ability, Found, Plan, Step, Wanted},
+    ports::{Plugged, Ports},
+    seed::Seed,
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -44,6 +49,10 @@ pub struct Order {
     pub files: Files,
     /// The images.
     pub images: Arc<Images>,
+    /// Its ports.
+    pub ports: Arc<Ports>,
+    /// What is being copied from other hosts.
+    pub copies: Copies,
     /// What runs guests here, once it is known.
     pub probe: watch::Receiver<Option<Probe>>,
     /// Where it tells what it saw.
@@ -154,7 +163,7 @@ impl Order {
             if files.desired()?.as_ref() != Some(&desired) {
                 files.keep_desired(&desired)?;
             }
-            files.trim_console()
+            Ok(())
         };
         blocking(keep).await
     }
@@ -171,16 +180,23 @@ impl Order {
     async fn look(&self, wanted: &Wanted, files: &VmFiles) -> Result<Seen, String> {
         let domain = self.calls.look(self.vm).await;
         let domain = domain.map_err(|error| error.to_string())?;
-        let note = {
+        let (note, plugged) = {
             let files = files.clone();
-            blocking(move || files.note()).await?
+            blocking(move || Ok((files.note()?, files.plugged()?))).await?
+        };
+        let ports = match wanted {
+            Wanted::Vm(desired) => &desired.ports[..],
+            Wanted::Gone | Wanted::Purged => &[],
         };
         let mut found = Found {
             domain,
             note,
             missing: Vec::new(),
+            is_seed_missing: false,
             ability: Ability::NotYet(String::new()),
             has_files: files.exist(),
+            links: self.ports.links(ports, &plugged),
+            has_room: files.have_room(),
         };
         let Wanted::Vm(desired) = wanted else {
             return Ok(Seen {
@@ -190,8 +206,11 @@ impl Order {
         };
         let is_missing = |disk: &&DesiredDisk| !files.disk(&disk.name).exists();
         found.missing = desired.disks.iter().filter(is_missing).cloned().collect();
+        let seed = Seed::of(desired).map(|seed| files.seed(seed.digest()));
+        found.is_seed_missing = seed.as_ref().is_some_and(|seed| !seed.exists());
         let probe = self.probe.borrow().clone();
-        let machine = self.machine(desired, probe.as_ref(), files).await;
+        let machine = self.machine(desired, probe.as_ref(), files, &plugged).await;
+        let machine = machine.map(|machine| Machine { seed, ..machine });
         let machine = match machine {
             Ok(machine) => machine,
             Err(ability) => {
@@ -218,15 +237,11 @@ impl Order {
         desired: &DesiredVm,
         probe: Option<&Probe>,
         files: &VmFiles,
+        plugged: &Plugged,
     ) -> Result<Machine, Ability> {
         let hypervisor = hypervisor(desired.hypervisor, probe)?;
-        if let Some(port) = desired.ports.first() {
-            let problem = format!("{}: this agent does not plug ports yet", port.port);
-            return Err(Ability::Unable(problem));
-        }
-        if let Some(disk) = desired.disks.iter().find(|disk| disk.base.is_some()) {
-            let problem = format!("disk {}: images of disks are not there yet", disk.name);
-            return Err(Ability::Unable(problem));
+        for base in desired.disks.iter().filter_map(|disk| disk.base) {
+            self.content(base).await?;
         }
         let boots = match &desired.boots_from {
             Boot::Disk => Boots::Disk,
@@ -235,12 +250,8 @@ impl Order {
                 initramfs,
                 cmdline,
             } => {
-                let (images, kernel, initramfs) = (Arc::clone(&self.images), *kernel, *initramfs);
-                let paths = tokio::task::spawn_blocking(move || {
-                    Ok((images.file(kernel)?, images.file(initramfs)?))
-                });
-                let paths = paths.await.unwrap_or_else(|error| Err(error.to_string()));
-                let (kernel, initramfs) = paths.map_err(Ability::Unable)?;
+                let kernel = self.content(*kernel).await?;
+                let initramfs = self.content(*initramfs).await?;
                 Boots::Kernel {
                     kernel,
                     initramfs,
@@ -258,9 +269,37 @@ impl Order {
             hardware: desired.hardware.clone(),
             boots,
             disks: disks.map(|disk| files.disk(&disk.name)).collect(),
-            interfaces: Vec::new(),
+            seed: None,
+            // Before they were ever plugged it has none; a start plugs them first.
+            interfaces: plugged.interfaces(&desired.ports),
             console: files.console(),
+            console_socket: files.console_socket(),
         })
+    }
+
+    /// The file with that content; read over, unless it was before and has not changed.
+    async fn content(&self, digest: Digest) -> Result<PathBuf, Ability> {
+        let images = Arc::clone(&self.images);
+        let found = tokio::task::spawn_blocking(move || images.file(digest)).await;
+        let found = found.unwrap_or_else(|error| Err(error.to_string()));
+        found.map_err(|problem| match self.copies.state(digest) {
+            Some(copies::State::UnderWay) => {
+                Ability::NotYet(format!("its image (sha256:{digest}) is being copied"))
+            }
+            Some(copies::State::Failed(why)) => Ability::Unable(format!(
+                "its image (sha256:{digest}) cannot be copied: {why}"
+            )),
+            None => Ability::Unable(problem),
+        })
+    }
+
+    async fn make_disk(&self, disk: &DesiredDisk, files: &VmFiles) -> Result<(), String> {
+        let base = disk.base.map(|digest| self.images.path(digest));
+        let base = base.as_deref().map(|path| disk::Base {
+            path,
+            format: disk.base_format,
+        });
+        disk::make(&files.disk(&disk.name), disk.size_gib, base).await
     }
 
     async fn act(
@@ -283,7 +322,28 @@ impl Order {
                 let ended = plan::ended(note, *by, generation, now);
                 self.note(files, ended).await
             }
-            Step::MakeDisk(disk) => disk::make(&files.disk(&disk.name), disk.size_gib).await,
+            Step::MakeSeed => {
+                let Wanted::Vm(desired) = wanted else {
+                    return Ok(());
+                };
+                let (files, seed) = (files.clone(), Seed::of(desired));
+                blocking(move || seed.map_or(Ok(()), |seed| files.keep_seed(&seed))).await
+            }
+            Step::Plug | Step::Attach | Step::Unplug => {
+                let ports = match wanted {
+                    Wanted::Vm(desired) => &desired.ports[..],
+                    Wanted::Gone | Wanted::Purged => &[],
+                };
+                match step {
+                    Step::Plug => self.ports.plug(self.vm, ports, files).await,
+                    Step::Attach => {
+                        self.ports.attach(ports).await;
+                        Ok(())
+                    }
+                    _ => self.ports.unplug(self.vm, files).await,
+                }
+            }
+            Step::MakeDisk(disk) => self.make_disk(disk, files).await,
             Step::Define(boot) => {
                 let machine = seen.machine.clone().ok_or("it cannot be defined")?;
                 let machine = Machine {
@@ -297,6 +357,7 @@ impl Order {
                 self.note(files, plan::asked(note, now)).await?;
                 self.calls.press_power_button(self.vm).await.map_err(said)
             }
+            Step::Resume => self.calls.resume(self.vm).await.map_err(said),
             Step::PowerOff => {
                 // Of what is taken down, nothing needs to be remembered.
                 if matches!(wanted, Wanted::Vm(_)) {
@@ -324,6 +385,7 @@ impl Order {
         boot: u64,
         now: Timestamp,
     ) -> Result<(), String> {
+        self.ports.used();
         self.note(files, plan::began(before, boot, now)).await?;
         match self.calls.start(self.vm).await {
             Err(Error::Refused(problem)) => {
@@ -399,7 +461,7 @@ fn hypervisor(asked: Option<Hypervisor>, probe: Option<&Probe>) -> Result<Hyperv
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, String> {
     match tokio::task::spawn_blocking(work).await {

@@ -1,6 +1,6 @@
 //! The workers: one for each VM of which something is wanted here.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use plasmavmc_model::{ObservedState, OrphanVm, Probe, VmId};
@@ -12,12 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     calls::Calls,
+    copies::Copies,
     feed::Records,
     files::Files,
     images::Images,
     machine::{Domain, DomainState},
+    metadata::Metadata,
     outcome::Outcomes,
     plan::Wanted,
+    ports::{Ports, Socket},
     verdicts::{Verdict, Verdicts},
     worker::{Order, work},
 };
@@ -31,10 +34,18 @@ pub struct Shop {
     pub files: Files,
     /// The images.
     pub images: Arc<Images>,
+    /// Where prismnet-agent is.
+    pub prismnet: Socket,
+    /// What is being copied from other hosts.
+    pub copies: Copies,
     /// What runs guests here.
     pub probe: watch::Receiver<Option<Probe>>,
     /// Where everybody tells.
     pub outcomes: Arc<Outcomes>,
+    /// What guests are told who ask.
+    pub metadata: Metadata,
+    /// The socket where they are told.
+    pub answers: PathBuf,
     /// What a person decided.
     pub verdicts: Verdicts,
     /// After which time everything is looked at anyway.
@@ -117,6 +128,8 @@ impl Workers {
     /// # Errors
     /// Verdicts that cannot be read.
     pub fn update(&mut self, records: &Records) -> std::io::Result<bool> {
+        // Before those are told who need it.
+        self.shop.copies.update(&records.blobs);
         let decided = self.shop.verdicts.all()?;
         let is_decided = decided != self.decided;
         let purged = decided
@@ -143,6 +156,11 @@ impl Workers {
             let has_ended = running.is_some_and(|running| running.task.is_finished());
             *wanted != Wanted::Purged || !has_ended
         });
+        let vms = all.values().filter_map(|wanted| match wanted {
+            Wanted::Vm(desired) => Some(&**desired),
+            Wanted::Gone | Wanted::Purged => None,
+        });
+        self.shop.metadata.set(vms);
         let over = self.running.keys().filter(|vm| !all.contains_key(vm));
         let over = Vec::from_iter(over.copied());
         for vm in &over {
@@ -177,6 +195,12 @@ impl Workers {
             calls: self.shop.calls.clone(),
             files: self.shop.files.clone(),
             images: Arc::clone(&self.shop.images),
+            ports: Arc::new(Ports::new(
+                self.shop.prismnet.clone(),
+                self.shop.answers.clone(),
+                self.shop.resync,
+            )),
+            copies: self.shop.copies.clone(),
             probe: self.shop.probe.clone(),
             outcomes: Arc::clone(&self.shop.outcomes),
             wake,
@@ -276,6 +300,6 @@ fn state(domain: &Domain) -> ObservedState {
         DomainState::Starting => ObservedState::Starting,
         DomainState::Running => ObservedState::Running,
         DomainState::Ending => ObservedState::Stopping,
-        DomainState::Paused(_) => ObservedState::Paused,
+        DomainState::Full | DomainState::Paused(_) => ObservedState::Paused,
     }
 }

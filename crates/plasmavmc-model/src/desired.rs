@@ -7,7 +7,7 @@ use photon_core::Name;
 use photon_store::Record;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Hardware, Hypervisor, PortId, Power, VmId, key};
+use crate::{DesiredGuest, Digest, DiskFormat, Hardware, Hypervisor, PortId, Power, VmId, key};
 
 /// A VM as it is to be on a host; at `<host>/desired/vm/<vm>`. All that the agent needs, and enough to adopt the VM if the store
 /// should forget it.
@@ -47,6 +47,18 @@ pub struct DesiredVm {
     /// Its interfaces, in order.
     #[serde(default)]
     pub ports: Vec<DesiredPort>,
+    /// What its guest is told by cloud-init's seed; without it, there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<DesiredGuest>,
+}
+
+impl DesiredVm {
+    /// The content that it needs on its host.
+    #[must_use]
+    pub fn blobs(&self) -> Vec<Digest> {
+        let disks = self.disks.iter().filter_map(|disk| disk.base);
+        self.boots_from.blobs().into_iter().chain(disks).collect()
+    }
 }
 
 /// What a VM boots.
@@ -66,6 +78,19 @@ pub enum Boot {
     Disk,
 }
 
+impl Boot {
+    /// The content that is booted, beside disks.
+    #[must_use]
+    pub fn blobs(&self) -> Vec<Digest> {
+        match self {
+            Self::Kernel {
+                kernel, initramfs, ..
+            } => vec![*kernel, *initramfs],
+            Self::Disk => Vec::new(),
+        }
+    }
+}
+
 /// A disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredDisk {
@@ -76,6 +101,9 @@ pub struct DesiredDisk {
     /// The content it begins with, which is never written to; empty without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Digest>,
+    /// The format of `base`.
+    #[serde(default, skip_serializing_if = "DiskFormat::is_default")]
+    pub base_format: DiskFormat,
 }
 
 /// An interface.
@@ -121,4 +149,16 @@ pub fn vm_key(host: &Name, vm: VmId) -> String {
 #[must_use]
 pub fn gone_key(host: &Name, vm: VmId) -> String {
     format!("{host}/desired/gone/{vm}")
+}
+
+/// Where a host is told of content that it is to have, below the collection.
+#[must_use]
+pub fn blob_key(host: &Name, digest: Digest) -> String {
+    format!("{host}/desired/blob/{digest}")
+}
+
+/// Where all content begins that a host is to have, below the collection; ends with a slash.
+#[must_use]
+pub fn blob_prefix(host: &Name) -> String {
+    format!("{host}/desired/blob/")
 }

@@ -34,3 +34,47 @@ impl Kind for PortKind {
 
 /// The id of a port.
 pub type PortId = Id<PortKind>;
+
+/// `PrismNET`'s subnets.
+#[derive(Clone, Copy, Debug)]
+pub struct SubnetKind;
+
+impl Kind for SubnetKind {
+    const PREFIX: &'static str = "subnet";
+}
+
+/// The id of a subnet.
+pub type SubnetId = Id<SubnetKind>;
+
+/// `PrismNET`'s VPCs.
+#[derive(Clone, Copy, Debug)]
+pub struct VpcKind;
+
+impl Kind for VpcKind {
+    const PREFIX: &'static str = "vpc";
+}
+
+/// The id of a VPC.
+pub type VpcId = Id<VpcKind>;
+
+/// `PrismNET`'s security groups.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupKind;
+
+impl Kind for GroupKind {
+    const PREFIX: &'static str = "sg";
+}
+
+/// The id of a security group.
+pub type GroupId = Id<GroupKind>;
+
+/// Images.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageKind;
+
+impl Kind for ImageKind {
+    const PREFIX: &'static str = "img";
+}
+
+/// The id of an image.
+pub type ImageId = Id<ImageKind>;

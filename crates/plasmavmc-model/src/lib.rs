@@ -4,6 +4,8 @@
 //!
 //! ```text
 //!   vm/<org>/<project>/<vm>         Vm            the tenant's: spec, what is wanted, what is
+//!   guest/<org>/<project>/<vm>      GuestData     what its guest is told at its first boot: keys, user-data
+//!   image/<org>/<project>/<image>   Image         the tenant's: what it is, its content by SHA-256
 //!   host/<host>/desired/vm/<vm>     DesiredVm     ─┐ control plane -> agent
 //!   host/<host>/desired/gone/<vm>   GoneOrder     ─┘
 //!   host/<host>/observed/vm/<vm>    ObservedVm    ─┐
@@ -15,26 +17,34 @@
 
 #![warn(missing_docs)]
 
+pub mod account;
+pub mod catalog;
 pub mod desired;
 pub mod digest;
+pub mod guest;
 pub mod hardware;
 pub mod host;
 pub mod id;
 pub mod image;
+pub mod interface;
 pub mod key;
 pub mod label;
 pub mod observed;
 pub mod vm;
 
+pub use account::{Account, Bill, Due, Hold, NextPeriod, UnitsOf, Unpaid};
+pub use catalog::{Content, Form, Image, Part, Upload};
 pub use desired::{Boot, DesiredDisk, DesiredPort, DesiredVm, GoneOrder};
 pub use digest::{Digest, DigestError};
+pub use guest::{DesiredGuest, Guest, GuestData, Hostname, SshKey, UserData};
 pub use hardware::{Firmware, Hardware, Hypervisor};
 pub use host::HostUse;
-pub use id::{OperationId, PortId, VmId};
-pub use image::{HeldImage, ImageRef};
+pub use id::{GroupId, ImageId, OperationId, PortId, SubnetId, VmId, VpcId};
+pub use image::{DesiredBlob, DiskFormat, HeldBlob, HeldImage, Holder, ImageRef};
+pub use interface::{AskedPort, BoundPort, Interface};
 pub use label::{Labels, VmName};
 pub use observed::{
     Alive, Capacity, End, EndedBy, GoneDone, ObservedAgent, ObservedState, ObservedVm, OrphanVm,
     Probe,
 };
-pub use vm::{Power, State, Status, Vm, Wanted};
+pub use vm::{Base, Power, State, Status, Vm, Wanted};

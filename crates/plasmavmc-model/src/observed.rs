@@ -5,7 +5,7 @@ use photon_core::Name;
 use photon_store::Record;
 use serde::{Deserialize, Serialize};
 
-use crate::{Hardware, HeldImage, Hypervisor, VmId, key};
+use crate::{Digest, Hardware, HeldBlob, HeldImage, Hypervisor, VmId, key};
 
 /// How a VM is on its host: the hypervisor's truth, never what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,12 +108,28 @@ pub struct ObservedAgent {
     /// The images that are here.
     #[serde(default)]
     pub images: Vec<HeldImage>,
+    /// The content that is here, that of `images` included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blobs: Vec<HeldBlob>,
+    /// Where the agent's door is, `https://address:port`; none without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door: Option<String>,
     /// What is not as it should be, one sentence each.
     #[serde(default)]
     pub problems: Vec<String>,
     /// VMs that are here and that the store does not know, with no order to take them down.
     #[serde(default)]
     pub orphans: Vec<OrphanVm>,
+}
+
+impl ObservedAgent {
+    /// Whether that content is here.
+    #[must_use]
+    pub fn holds(&self, digest: Digest) -> bool {
+        let blobs = self.blobs.iter().map(|blob| blob.digest);
+        let files = self.images.iter().flat_map(HeldImage::files);
+        blobs.chain(files).any(|held| held == digest)
+    }
 }
 
 impl Record for ObservedAgent {

@@ -8,8 +8,8 @@ use photon_store::Record;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Boot, DesiredDisk, DesiredPort, DesiredVm, Hardware, HostUse, Hypervisor, ImageRef, Labels,
-    OperationId, VmId, VmName, key,
+    Account, Boot, DesiredDisk, DesiredGuest, DesiredVm, Digest, DiskFormat, Guest, Hardware,
+    HostUse, Hypervisor, ImageRef, Interface, Labels, OperationId, VmId, VmName, key,
 };
 
 /// Whether a VM is to run.
@@ -115,6 +115,15 @@ pub struct Status {
     pub failed: Option<String>,
 }
 
+/// An image of a disk, as it was when the VM was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// Its content.
+    pub digest: Digest,
+    /// Its format.
+    pub format: DiskFormat,
+}
+
 /// A VM, as it is stored: at `<org>/<project>/<id>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vm {
@@ -140,6 +149,15 @@ pub struct Vm {
     pub image: ImageRef,
     /// What it boots: the image's, as it was when the VM was made.
     pub boots_from: Boot,
+    /// What its guest is told; none of those that were made before there was anything to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<Guest>,
+    /// What it is connected by, in order; isolated without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<Interface>,
+    /// What its root disk begins with, if that is an image of a disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
     /// What people and schedulers sort by.
     #[serde(default)]
     pub labels: Labels,
@@ -160,6 +178,9 @@ pub struct Vm {
     /// What is being done to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationId>,
+    /// What CreditService holds and counts for it.
+    #[serde(default, skip_serializing_if = "Account::is_empty")]
+    pub account: Account,
     /// How it is.
     pub status: Status,
     /// When it was made.
@@ -194,13 +215,21 @@ impl Vm {
         }
     }
 
-    /// What its host is to be told; nothing before it has one.
+    /// The content that its host has to have.
+    #[must_use]
+    pub fn blobs(&self) -> Vec<Digest> {
+        let base = self.base.map(|base| base.digest);
+        self.boots_from.blobs().into_iter().chain(base).collect()
+    }
+
+    /// What its host is to be told; nothing before it has one. What its guest is told is not all here: see [`DesiredGuest::content`].
     #[must_use]
     pub fn desired(&self) -> Option<DesiredVm> {
         let disks = self.disk_gib.map(|size_gib| DesiredDisk {
             name: root_disk(),
             size_gib,
-            base: None,
+            base: self.base.map(|base| base.digest),
+            base_format: self.base.map(|base| base.format).unwrap_or_default(),
         });
         Some(DesiredVm {
             id: self.id,
@@ -217,7 +246,15 @@ impl Vm {
             hypervisor: self.hypervisor,
             boots_from: self.boots_from.clone(),
             disks: disks.into_iter().collect(),
-            ports: Vec::<DesiredPort>::new(),
+            ports: self
+                .interfaces
+                .iter()
+                .filter_map(Interface::desired)
+                .collect(),
+            guest: self.guest.clone().map(|guest| DesiredGuest {
+                guest,
+                content: None,
+            }),
         })
     }
 }

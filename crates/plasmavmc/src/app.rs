@@ -8,10 +8,20 @@ use photon_reconcile::Queue;
 use photon_server::Metrics;
 use photon_service::{audit::Act, store_change::follow_acceptance};
 use photon_store::{Collection, Record, Store, Transaction, audit::Trails};
+use plasmavmc_door::Doors;
 use plasmavmc_model::VmId;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Config, controller, host::Hosts, run::SERVICE};
+use crate::{
+    config::Config,
+    console, controller,
+    door::HostDoors,
+    host::Hosts,
+    image::{blobs::Blobs, disks::HostDisks},
+    money::Money,
+    network::Prismnet,
+    run::SERVICE,
+};
 
 /// The service without its doors.
 pub struct App {
@@ -20,6 +30,14 @@ pub struct App {
     pub(crate) trails: Trails,
     pub(crate) config: Arc<Config>,
     pub(crate) hosts: Hosts,
+    /// Where VMs' interfaces are; none if there are no networks.
+    pub(crate) prismnet: Option<Prismnet>,
+    pub(crate) money: Money,
+    /// Where images' content is kept.
+    pub(crate) blobs: Arc<dyn Blobs>,
+    /// Hosts' agents.
+    pub(crate) doors: HostDoors,
+    pub(crate) consoles: console::Sessions,
     /// The VMs that are to be looked at. Only who leads does.
     pub(crate) queue: Queue<VmId>,
 }
@@ -47,10 +65,19 @@ impl App {
         };
         let auth = Auth::start(store.clone(), config.auth.mode, options, SERVICE).await?;
         let queue = Queue::new();
+        let prismnet = config.prismnet.endpoint.as_ref();
+        let prismnet = prismnet.map(|url| Prismnet::new(url, config.store.tls_files()));
+        let hosts = Hosts::new(queue.clone());
+        let doors = HostDoors::new(hosts.clone(), Doors::new(config.store.tls_files()));
         Ok(Self {
             auth,
             trails: Trails::new(store.clone(), SERVICE),
-            hosts: Hosts::new(queue.clone()),
+            hosts,
+            prismnet: prismnet.transpose()?,
+            money: Money::open(&config)?,
+            blobs: Arc::new(HostDisks(doors.clone())),
+            doors,
+            consoles: console::Sessions::new(CancellationToken::new()),
             queue,
             config,
             store,
@@ -80,7 +107,9 @@ impl App {
             following,
         );
         tasks.spawn(accepting);
-        tracing::info!("no quota and no price: how many VMs a project has is not limited yet");
+        if self.prismnet.is_none() {
+            tracing::info!("no prismnet.endpoint: VMs have no networks");
+        }
     }
 
     /// The records of one type.

@@ -12,10 +12,14 @@ use photon_server::{
     ServiceConfig,
     config::{ConfigError, LimitsConfig, ListenConfig, LogConfig},
 };
-use photon_service::config::{
-    AuthConfig, StoreConfig, check_listener_files, check_listeners, check_url, invalid,
+use photon_service::{
+    config::{AuthConfig, StoreConfig, check_listener_files, check_listeners, check_url, invalid},
+    credit::QuotaConfig,
+    peer,
 };
 use serde::Deserialize;
+
+use crate::image::allowed::Allowed;
 
 /// The settings of one process.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,12 +43,24 @@ pub struct Config {
     /// What VMs are where nobody says otherwise.
     #[serde(default)]
     pub vm: VmConfig,
+    /// Where VMs' networks are.
+    #[serde(default)]
+    pub prismnet: PrismnetConfig,
+    /// What images may be.
+    #[serde(default)]
+    pub images: ImageConfig,
     /// How much of a host is given out.
     #[serde(default)]
     pub placement: PlacementConfig,
     /// How long things may take.
     #[serde(default)]
     pub deadlines: DeadlineConfig,
+    /// How much projects may have.
+    #[serde(default)]
+    pub quota: QuotaConfig,
+    /// How running VMs are paid for.
+    #[serde(default)]
+    pub billing: BillingConfig,
     /// Connections, bodies and timeouts of the listeners.
     #[serde(default)]
     pub http: LimitsConfig,
@@ -78,8 +94,12 @@ impl Default for Config {
             auth: AuthConfig::default(),
             issuer: default_issuer(),
             vm: VmConfig::default(),
+            prismnet: PrismnetConfig::default(),
+            images: ImageConfig::default(),
             placement: PlacementConfig::default(),
             deadlines: DeadlineConfig::default(),
+            quota: QuotaConfig::default(),
+            billing: BillingConfig::default(),
             http: LimitsConfig::default(),
             log: LogConfig::default(),
         }
@@ -102,6 +122,113 @@ impl Default for VmConfig {
             default_image: "photon-mini".to_owned(),
             shutdown_timeout_seconds: 60,
         }
+    }
+}
+
+/// `[prismnet]`: where VMs' networks are.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrismnetConfig {
+    /// PrismNET's gRPC, `http://host:port` or `https://host:port`. Shown there is the certificate of `store.tls`. Default:
+    /// none, and then a VM with networks is refused.
+    pub endpoint: Option<String>,
+}
+
+/// `[images]`: what images may be, and where they may come from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImageConfig {
+    /// The largest image, in MiB. 1 to 16,777,216. Default 65536.
+    pub largest_mib: u64,
+    /// The largest disk that an image may seem to be, in GiB. 1 to 16384. Default 2048.
+    pub largest_virtual_gib: u64,
+    /// Seconds that one request of an upload may take. 1 to 86400. Default 3600.
+    pub request_seconds: u64,
+    /// Uploads at once, in one process; more are answered 503 `OVERLOADED`. Default 16.
+    pub uploads: usize,
+    /// Where images may be fetched from: hosts (all of theirs, by https), or URLs (all below them). Default none.
+    pub url_allow: Vec<String>,
+    /// Seconds that fetching one may take. 1 to 86400. Default 3600.
+    pub fetch_seconds: u64,
+}
+
+impl Default for ImageConfig {
+    fn default() -> Self {
+        Self {
+            largest_mib: 65_536,
+            largest_virtual_gib: 2_048,
+            request_seconds: 3_600,
+            uploads: 16,
+            url_allow: Vec::new(),
+            fetch_seconds: 3_600,
+        }
+    }
+}
+
+impl ImageConfig {
+    pub(crate) fn largest_bytes(&self) -> u64 {
+        self.largest_mib << 20
+    }
+
+    pub(crate) fn largest_virtual_bytes(&self) -> u64 {
+        self.largest_virtual_gib << 30
+    }
+
+    pub(crate) fn fetching(&self) -> Duration {
+        Duration::from_secs(self.fetch_seconds)
+    }
+
+    /// Of a valid configuration; else nothing is allowed.
+    pub(crate) fn allowed(&self) -> Allowed {
+        Allowed::parse(&self.url_allow).unwrap_or_default()
+    }
+
+    /// The limits of the door by which content comes.
+    pub(crate) fn limits(&self, http: &LimitsConfig) -> LimitsConfig {
+        LimitsConfig {
+            body_bytes: usize::try_from(self.largest_bytes()).unwrap_or(usize::MAX),
+            request_timeout_ms: self.request_seconds * 1_000,
+            max_in_flight: self.uploads,
+            ..http.clone()
+        }
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let seconds = 1..=86_400;
+        for (name, is_good, range) in [
+            (
+                "largest_mib",
+                (1..=16_777_216).contains(&self.largest_mib),
+                "1 to 16777216",
+            ),
+            (
+                "largest_virtual_gib",
+                (1..=16_384).contains(&self.largest_virtual_gib),
+                "1 to 16384",
+            ),
+            (
+                "request_seconds",
+                seconds.contains(&self.request_seconds),
+                "1 to 86400",
+            ),
+            (
+                "fetch_seconds",
+                seconds.contains(&self.fetch_seconds),
+                "1 to 86400",
+            ),
+            ("uploads", (1..=1_024).contains(&self.uploads), "1 to 1024"),
+        ] {
+            if !is_good {
+                return Err(invalid(
+                    &format!("images.{name}"),
+                    format!("must be {range}"),
+                ));
+            }
+        }
+        let parsed = Allowed::parse(&self.url_allow);
+        parsed
+            .map(drop)
+            .map_err(|problem| invalid("images.url_allow", problem))
     }
 }
 
@@ -131,8 +258,12 @@ impl Default for PlacementConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadlineConfig {
+    /// For CreditService to count the units of a VM. Default 60.
+    pub quota_seconds: u64,
     /// To find a host with room. Default 60.
     pub placing_seconds: u64,
+    /// For PrismNET to make a VM's ports, or to put them on a host. Default 60.
+    pub connecting_seconds: u64,
     /// For a host to make what a VM needs. Default 300.
     pub preparing_seconds: u64,
     /// From a start until the VM runs. Default 180.
@@ -144,7 +275,9 @@ pub struct DeadlineConfig {
 impl Default for DeadlineConfig {
     fn default() -> Self {
         Self {
+            quota_seconds: 60,
             placing_seconds: 60,
+            connecting_seconds: 60,
             preparing_seconds: 300,
             starting_seconds: 180,
             stopping_seconds: 30,
@@ -153,8 +286,16 @@ impl Default for DeadlineConfig {
 }
 
 impl DeadlineConfig {
+    pub(crate) fn quota(&self) -> Duration {
+        Duration::from_secs(self.quota_seconds)
+    }
+
     pub(crate) fn placing(&self) -> Duration {
         Duration::from_secs(self.placing_seconds)
+    }
+
+    pub(crate) fn connecting(&self) -> Duration {
+        Duration::from_secs(self.connecting_seconds)
     }
 
     pub(crate) fn preparing(&self) -> Duration {
@@ -171,7 +312,9 @@ impl DeadlineConfig {
 
     fn validate(&self) -> Result<(), ConfigError> {
         for (name, seconds) in [
+            ("quota_seconds", self.quota_seconds),
             ("placing_seconds", self.placing_seconds),
+            ("connecting_seconds", self.connecting_seconds),
             ("preparing_seconds", self.preparing_seconds),
             ("starting_seconds", self.starting_seconds),
             ("stopping_seconds", self.stopping_seconds),
@@ -179,6 +322,38 @@ impl DeadlineConfig {
             if !(1..=86_400).contains(&seconds) {
                 return Err(invalid(&format!("deadlines.{name}"), "must be 1 to 86400"));
             }
+        }
+        Ok(())
+    }
+}
+
+/// `[billing]`: how running VMs are paid for, where CreditService is asked.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BillingConfig {
+    /// Seconds that are held at a time, and charged when they are over. 1 to 604800. Default 3600.
+    pub period_seconds: u64,
+    /// Seconds that a VM runs on for which there is no credit. 0 to 604800. Default 900.
+    pub grace_seconds: u64,
+}
+
+impl Default for BillingConfig {
+    fn default() -> Self {
+        Self {
+            period_seconds: 3600,
+            grace_seconds: 900,
+        }
+    }
+}
+
+impl BillingConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        const WEEK: u64 = 604_800;
+        if !(1..=WEEK).contains(&self.period_seconds) {
+            return Err(invalid("billing.period_seconds", "must be 1 to 604800"));
+        }
+        if self.grace_seconds > WEEK {
+            return Err(invalid("billing.grace_seconds", "must be 0 to 604800"));
         }
         Ok(())
     }
@@ -237,8 +412,14 @@ impl ServiceConfig for Config {
         self.store.validate(self.auth.mode)?;
         self.auth.validate()?;
         self.vm.validate()?;
+        if let Some(url) = &self.prismnet.endpoint {
+            peer::check("prismnet.endpoint", url, &self.store, self.auth.mode)?;
+        }
+        self.images.validate()?;
         self.placement.validate()?;
         self.deadlines.validate()?;
+        self.quota.validate(self.auth.mode, &self.store)?;
+        self.billing.validate()?;
         check_url("issuer", &self.issuer)?;
         if let Some(name) = self.http.zero() {
             return Err(invalid(&format!("http.{name}"), "must not be 0"));
@@ -300,8 +481,12 @@ mod tests {
             "[store]",
             "[auth]",
             "[vm]",
+            "[prismnet]",
+            "[images]",
             "[placement]",
             "[deadlines]",
+            "[quota]",
+            "[billing]",
             "[http]",
             "[log]",
         ] {
@@ -324,6 +509,14 @@ mod tests {
                 "[vm]\nshutdown_timeout_seconds = 0",
                 "vm.shutdown_timeout_seconds",
             ),
+            ("[prismnet]\nendpoint = \"prismnet\"", "prismnet.endpoint"),
+            (
+                "[prismnet]\nendpoint = \"https://127.0.0.1:50056\"",
+                "store.tls",
+            ),
+            ("[images]\nlargest_mib = 0", "images.largest_mib"),
+            ("[images]\nuploads = 0", "images.uploads"),
+            ("[images]\nurl_allow = [\"ftp://a\"]", "images.url_allow"),
             (
                 "[placement]\ncpu_overcommit = 0.0",
                 "placement.cpu_overcommit",
@@ -336,6 +529,10 @@ mod tests {
                 "[deadlines]\nstarting_seconds = 0",
                 "deadlines.starting_seconds",
             ),
+            ("[quota]\nendpoint = \"here\"", "quota.endpoint"),
+            ("[auth]\nmode = \"enforce\"", "quota.endpoint"),
+            ("[billing]\nperiod_seconds = 0", "billing.period_seconds"),
+            ("[billing]\ngrace_seconds = 604801", "billing.grace_seconds"),
             ("[store]\nendpoints = []", "store.endpoints"),
             ("issuer = \"iam\"", "issuer"),
             ("[http]\nmax_connections = 0", "http.max_connections"),

@@ -13,8 +13,12 @@
 //! | module | what |
 //! |---|---|
 //! | `vm` | virtual machines: requests, states, use cases, doors |
-//! | `image` `host` `operation` | what hosts hold, what they tell, long work |
+//! | `console` | what guests write to their serial consoles, and typing to them |
+//! | `image` `host` `operation` | what VMs begin with, what hosts tell, long work |
+//! | `network` | its interfaces: ports of PrismNET |
+//! | `door` | asking hosts' agents |
 //! | `placement` | which host a VM is put on |
+//! | `money` | quota, and what running costs: what CreditService is told |
 //! | `controller` | makes hosts do what is wanted, and VMs show what hosts tell |
 //! | `refusal` | what is refused |
 //! | `rest` `grpc` | the doors |
@@ -24,10 +28,14 @@
 
 mod app;
 pub mod config;
+mod console;
 mod controller;
+mod door;
 mod grpc;
 mod host;
 mod image;
+mod money;
+mod network;
 mod operation;
 mod placement;
 mod refusal;

@@ -18,10 +18,11 @@ pub(crate) struct Offer {
 }
 
 /// What is to be put somewhere.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Need {
     pub(crate) size: HostUse,
-    pub(crate) image: Digest,
+    /// The content that its host has to have, or to copy from another.
+    pub(crate) blobs: Vec<Digest>,
     pub(crate) hypervisor: Option<Hypervisor>,
 }
 
@@ -30,7 +31,7 @@ impl Need {
     pub(crate) fn of(vm: &Vm) -> Self {
         Self {
             size: vm.size(),
-            image: vm.image.digest,
+            blobs: vm.blobs(),
             hypervisor: vm.hypervisor,
         }
     }
@@ -51,7 +52,7 @@ pub(crate) enum Lacking {
     Host,
     /// None of those that are there runs such guests.
     Hypervisor,
-    /// None has the image.
+    /// None has the image, or can copy it.
     Image,
     /// None has room; the one with the most memory has that.
     Room(Free),
@@ -62,7 +63,9 @@ impl fmt::Display for Lacking {
         match self {
             Self::Host => f.write_str("no host reports: start plasmavmc-agent on one"),
             Self::Hypervisor => f.write_str("no host that reports can run such guests"),
-            Self::Image => f.write_str("no host that reports has the image"),
+            Self::Image => {
+                f.write_str("no host that reports has the image, or can copy it from one that has")
+            }
             Self::Room(free) => write!(
                 f,
                 "no host has room: the largest has {} vCPUs, {} MiB of memory and {} GB of disk free",
@@ -87,7 +90,8 @@ pub(crate) fn place<'a>(
         runs(&offer.agent, need.hypervisor)
     })?;
     let all = keep(all, Lacking::Image, &|offer| {
-        holds(&offer.agent, need.image)
+        let blobs = need.blobs.iter();
+        blobs.copied().all(|blob| gets(offer, offers, blob))
     })?;
     let each = all.iter().map(|offer| free(offer, config));
     let largest = each.max_by_key(|free| free.memory_mib).unwrap_or_default();
@@ -132,8 +136,10 @@ fn fits(free: Free, size: HostUse) -> bool {
         && size.disk_gib <= free.disk_size_gb
 }
 
-fn holds(agent: &ObservedAgent, image: Digest) -> bool {
-    agent.images.iter().any(|held| held.digest() == image)
+/// Whether a host holds content, or another one does that it can copy it from.
+fn gets(offer: &Offer, offers: &[Offer], blob: Digest) -> bool {
+    let gives = |other: &Offer| other.agent.door.is_some() && other.agent.holds(blob);
+    offer.agent.holds(blob) || offers.iter().any(gives)
 }
 
 /// KVM that is asked for may be emulated; the host tells.
@@ -148,7 +154,7 @@ fn runs(agent: &ObservedAgent, hypervisor: Option<Hypervisor>) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-    use plasmavmc_model::{Capacity, Firmware, Hardware, HeldImage, Probe};
+    use plasmavmc_model::{Capacity, Firmware, Hardware, HeldBlob, HeldImage, Probe};
 
     use super::*;
 
@@ -187,6 +193,8 @@ mod tests {
                     nic_model: "virtio".to_owned(),
                 },
                 images: vec![image()],
+                blobs: Vec::new(),
+                door: None,
                 problems: Vec::new(),
                 orphans: Vec::new(),
             },
@@ -205,7 +213,7 @@ mod tests {
                 memory_mib,
                 disk_gib: 10,
             },
-            image: image().digest(),
+            blobs: image().files().to_vec(),
             hypervisor: Some(Hypervisor::Kvm),
         }
     }
@@ -243,8 +251,19 @@ mod tests {
         assert_eq!(why(&small, &need(1, 501)), Some(Lacking::Room(free)));
         assert_eq!(why(&small, &need(9, 1)), Some(Lacking::Room(free)));
         let mut other = need(1, 1);
-        other.image = Digest::of(b"other");
+        other.blobs = vec![Digest::of(b"other")];
         assert_eq!(why(&small, &other), Some(Lacking::Image));
+        // One that can be asked is enough, wherever there is room.
+        let mut holder = offer("c", 1000, 1000);
+        holder.agent.blobs = vec![HeldBlob {
+            digest: Digest::of(b"other"),
+            bytes: 1,
+        }];
+        let mut both = [offer("a", 1000, 0), holder];
+        assert!(matches!(why(&both, &other), Some(Lacking::Room(_))));
+        both[1].agent.door = Some("http://127.0.0.1:1".to_owned());
+        let placed = place(&both, &other, &config).unwrap();
+        assert_eq!(placed.host.as_str(), "a");
         let mut dead = offer("a", 1000, 0);
         dead.agent.probe.emulation = false;
         assert_eq!(why(&[dead], &need(1, 1)), Some(Lacking::Hypervisor));

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use photon_server::{Daemon, Listen, Readiness};
+use photon_server::{Bodies, Daemon, Listen, Readiness};
 pub use photon_service::Sockets;
 use photon_service::{Parts, bound, process, store_change};
 use photon_store::Seen;
@@ -45,10 +45,17 @@ pub async fn start(config: Config, sockets: Sockets) -> anyhow::Result<Running> 
         .authenticator(app.auth.authenticator())
         .openapi(rest::openapi())
         .readiness(readiness(&app));
+    // Set up after the authenticator: a door takes the daemon's as it is then.
+    let door = daemon
+        .door("data")
+        .bodies(Bodies::Any)
+        .limits(app.config.images.limits(&app.config.http));
+    let data = door.wrap(rest::data_router(&app)?);
     let running = daemon
-        .rest(
+        .rest_with(
             Listen::bound(rest_socket, app.config.rest.tls.clone()),
             rest::router(&app)?,
+            data,
         )
         .grpc(
             Listen::bound(grpc_socket, app.config.grpc.tls.clone()),
@@ -57,6 +64,12 @@ pub async fn start(config: Config, sockets: Sockets) -> anyhow::Result<Running> 
         .start(shutdown.clone())?;
     let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
     app.start_tasks(&tasks, &end);
+    // Before the doors drain: who looks at a console would hold them open.
+    let (consoles, stopping) = (app.consoles.clone(), shutdown.child_token());
+    tasks.spawn(async move {
+        stopping.cancelled().await;
+        consoles.end();
+    });
     let version = env!("CARGO_PKG_VERSION");
     let listeners = (&app.config.rest, &app.config.grpc);
     let process = process(SERVICE, version, (listeners.0, rest), (listeners.1, grpc));

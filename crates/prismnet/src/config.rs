@@ -9,10 +9,11 @@ use std::{
 
 use photon_server::{
     ServiceConfig,
-    config::{ConfigError, LimitsConfig, ListenConfig, LogConfig, Mode},
+    config::{ConfigError, LimitsConfig, ListenConfig, LogConfig},
 };
-use photon_service::config::{
-    AuthConfig, StoreConfig, check_listener_files, check_listeners, check_url, invalid, is_loopback,
+use photon_service::{
+    config::{AuthConfig, StoreConfig, check_listener_files, check_listeners, check_url, invalid},
+    credit::QuotaConfig,
 };
 use prismnet_model::Block;
 use serde::Deserialize;
@@ -91,17 +92,6 @@ pub struct NetworkConfig {
     pub underlay: Vec<Block>,
 }
 
-/// `[quota]`: how much projects may have.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct QuotaConfig {
-    /// CreditService's gRPC, `http://host:port` or `https://host:port`. Shown there is the certificate of `store.tls`. Default:
-    /// none, and then nothing is limited.
-    pub endpoint: Option<String>,
-    /// That nothing is limited, said on purpose: enforce mode wants this or the endpoint. Default false.
-    pub unlimited: bool,
-}
-
 impl Config {
     /// Reads a file, if one is given, and `PRISMNET__…` from the environment.
     ///
@@ -122,7 +112,7 @@ impl ServiceConfig for Config {
     fn validate(&self) -> Result<(), ConfigError> {
         check_listeners(self.auth.mode, &self.rest, &self.grpc)?;
         self.store.validate(self.auth.mode)?;
-        self.quota.validate(self)?;
+        self.quota.validate(self.auth.mode, &self.store)?;
         self.auth.validate()?;
         check_url("issuer", &self.issuer)?;
         if let Some(name) = self.http.zero() {
@@ -141,37 +131,6 @@ impl ServiceConfig for Config {
     }
 }
 
-impl QuotaConfig {
-    fn validate(&self, config: &Config) -> Result<(), ConfigError> {
-        const FIELD: &str = "quota.endpoint";
-        match &self.endpoint {
-            Some(_) if self.unlimited => Err(invalid(
-                "quota.unlimited",
-                "does not go with quota.endpoint",
-            )),
-            Some(url) => {
-                check_url(FIELD, url)?;
-                let uri: http::Uri = url.parse().map_err(|error| invalid(FIELD, error))?;
-                let is_plain = uri.scheme_str() == Some("http");
-                if !is_plain && config.store.tls.is_none() {
-                    return Err(invalid("store.tls", format!("is required for {url}")));
-                }
-                let is_local = is_loopback(uri.host().unwrap_or_default());
-                if is_plain && !is_local && config.auth.mode == Mode::Enforce {
-                    let problem = format!("{url} must be https in enforce mode");
-                    return Err(invalid(FIELD, problem));
-                }
-                Ok(())
-            }
-            None if config.auth.mode == Mode::Enforce && !self.unlimited => Err(invalid(
-                FIELD,
-                "is required in enforce mode; or say quota.unlimited = true",
-            )),
-            None => Ok(()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
@@ -179,6 +138,7 @@ mod tests {
     use std::io::Write as _;
 
     use photon_core::error::in_one_line;
+    use photon_server::Mode;
 
     use super::*;
 

@@ -71,6 +71,7 @@ fn uses_of(crate_name: &str, cell: &str) -> BTreeSet<String> {
                 Some(service) => vec![format!("{service}-model")],
                 None => Vec::new(),
             },
+            "door" => vec!["plasmavmc-door".to_owned()],
             "core" | "proto" | "pki" | "raft" | "server" | "service" | "store" | "authz"
             | "auth" | "reconcile" | "agent" => {
                 vec![format!("photon-{short}")]

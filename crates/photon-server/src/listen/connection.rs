@@ -99,7 +99,9 @@ impl Connections {
             stream,
             activity: Arc::clone(&activity),
         };
-        let mut connection = pin!(protocol.serve_connection(TokioIo::new(stream), service));
+        // What becomes of a connection that is upgraded is its handler's: its limits, and its end.
+        let mut connection =
+            pin!(protocol.serve_connection_with_upgrades(TokioIo::new(stream), service));
 
         let (header_timeout, idle_timeout) = (limits.header_timeout(), limits.idle_timeout());
         let mut timer = pin!(tokio::time::sleep(header_timeout.min(idle_timeout)));

@@ -239,9 +239,8 @@ impl Lab {
 }
 
 impl Lab {
-    /// The program itself, by its path, on a host, with the store on that host's own loopback, as its configuration wants it.
-    pub async fn program(&mut self, agent: &str, host: usize) -> Program {
-        self.hosts[host].stop();
+    /// The store on a host's own loopback, for programs that take it nowhere else without TLS: what passes it on, and its address.
+    pub fn loopback_store(&self, host: usize) -> (tokio::task::JoinHandle<()>, String) {
         let namespace = self.net.namespace(host).to_owned();
         let bind = || {
             Namespaces::new("/run/netns").enter(&namespace).unwrap();
@@ -252,6 +251,13 @@ impl Lab {
         let listener = TcpListener::from_std(listener).unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let proxy = tokio::spawn(pass_on(listener, self.chainfire.endpoint()));
+        (proxy, endpoint)
+    }
+
+    /// The program itself, by its path, on a host, with the store on that host's own loopback, as its configuration wants it.
+    pub async fn program(&mut self, agent: &str, host: usize) -> Program {
+        self.hosts[host].stop();
+        let (proxy, endpoint) = self.loopback_store(host);
         let directory = self.directory.path();
         let (file, log) = (directory.join("agent.toml"), directory.join("agent.log"));
         let config = &self.hosts[host].config;

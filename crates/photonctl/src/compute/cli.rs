@@ -1,6 +1,6 @@
 //! The grammar of the commands that speak to PlasmaVMC.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -13,7 +13,7 @@ pub(crate) enum Command {
     Vm(Box<Vm>),
     /// Images: what VMs boot.
     #[command(subcommand)]
-    Image(Image),
+    Image(Box<Image>),
     /// Operations: work that takes longer than a request, as the making of a VM.
     #[command(subcommand)]
     Operation(Operation),
@@ -112,6 +112,7 @@ pub(crate) enum Goal {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is boxed")]
 pub(crate) enum Vm {
     /// Make a VM.
     Create {
@@ -137,15 +138,36 @@ pub(crate) enum Vm {
         /// What is to run it; without it, the best that its host has.
         #[arg(long, value_enum)]
         hypervisor: Option<Hypervisor>,
+        /// Connect it to that subnet, by a port that is made for it; may be repeated, for interfaces in that order.
+        #[arg(long = "subnet", value_name = "SUBNET-ID")]
+        subnets: Vec<String>,
+        /// Connect it by that port, behind those of --subnet; may be repeated.
+        #[arg(long = "port", value_name = "PORT-ID")]
+        ports: Vec<String>,
+        /// Of the ports that are made, instead of the project's default group; may be repeated.
+        #[arg(long = "group", value_name = "GROUP-ID", requires = "subnets")]
+        groups: Vec<String>,
         /// Start it once it is made.
         #[arg(long)]
         start: bool,
+        /// Pay the first period from this reservation of the project's.
+        #[arg(long, value_name = "RESERVATION")]
+        reservation: Option<String>,
         /// Something to sort it by, as tier=web; may be repeated.
         #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
         labels: Vec<Label>,
         /// Refuse to delete it.
         #[arg(long)]
         deletion_protection: bool,
+        /// What its guest is called; without it, made from its name.
+        #[arg(long)]
+        hostname: Option<String>,
+        /// Who may log in: a public key, or the path of a file with some; may be repeated.
+        #[arg(long = "ssh-key", value_name = "KEY|FILE")]
+        ssh_keys: Vec<String>,
+        /// A file with what its guest runs at its first boot, for cloud-init; -: stdin.
+        #[arg(long, value_name = "FILE")]
+        user_data: Option<String>,
         #[command(flatten)]
         wait: Wait,
         #[command(flatten)]
@@ -242,6 +264,33 @@ pub(crate) enum Vm {
         #[command(flatten)]
         only: If,
     },
+    /// Show what its guest has written to its serial console, over all its boots.
+    Log {
+        /// Its id, or its name.
+        vm: String,
+        /// Go on with what it writes.
+        #[arg(long, short)]
+        follow: bool,
+        /// As it was written, with what a terminal obeys.
+        #[arg(long)]
+        raw: bool,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Show what its guest is told at its first boot: for those who may change it.
+    Guest {
+        /// Its id, or its name.
+        vm: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Be a terminal to its guest, on its serial console. Ctrl-] ends it.
+    Console {
+        /// Its id, or its name.
+        vm: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
     /// Wait until a VM is as it should be. Exit code 4: it took too long; 6: it will not be so.
     Wait {
         /// Its id, or its name.
@@ -258,8 +307,124 @@ pub(crate) enum Vm {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Image {
-    /// List the images that hosts hold.
-    List,
+    /// Register an image, and upload its content if a file is given.
+    Create {
+        /// What it is to be called: [a-z0-9][a-z0-9._-]{0,62}.
+        name: String,
+        /// What it is.
+        #[arg(long, value_enum, default_value_t)]
+        format: ImageFormat,
+        /// The disk's file.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "kernel"])]
+        file: Option<PathBuf>,
+        /// Where the service is to fetch the disk from: a URL that its operators allow.
+        #[arg(long)]
+        url: Option<String>,
+        /// The SHA-256 of the disk: another content is refused.
+        #[arg(long)]
+        sha256: Option<String>,
+        /// The kernel's file, of format kernel.
+        #[arg(long, value_name = "FILE", requires = "initramfs")]
+        kernel: Option<PathBuf>,
+        /// The initramfs's file.
+        #[arg(long, value_name = "FILE", requires = "kernel")]
+        initramfs: Option<PathBuf>,
+        /// The kernel's command line.
+        #[arg(long)]
+        cmdline: Option<String>,
+        /// What else it is called; may be repeated.
+        #[arg(long = "alias", value_name = "NAME")]
+        aliases: Vec<String>,
+        /// Everybody may boot it.
+        #[arg(long)]
+        public: bool,
+        /// VMs that name no image get it.
+        #[arg(long)]
+        default: bool,
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        once: Once,
+    },
+    /// Upload the content of an image that is registered, or go on with an upload that broke off.
+    Upload {
+        /// Its name or id.
+        image: String,
+        /// The file.
+        file: PathBuf,
+        /// Of an image of format kernel: which of the two.
+        #[arg(long)]
+        part: Option<String>,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// List the images that VMs may boot.
+    List {
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show an image.
+    #[command(visible_alias = "show")]
+    Get {
+        /// Its name or id.
+        image: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Change what an image is called, who may boot it, and whether it is the default.
+    Update {
+        /// Its name or id.
+        image: String,
+        /// Another name.
+        #[arg(long)]
+        name: Option<String>,
+        /// All that it is called besides; may be repeated.
+        #[arg(long = "alias", value_name = "NAME")]
+        aliases: Vec<String>,
+        /// Whether everybody may boot it.
+        #[arg(long)]
+        public: Option<bool>,
+        /// Whether VMs that name no image get it.
+        #[arg(long)]
+        default: Option<bool>,
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        only: If,
+    },
+    /// Delete an image. VMs that were made of it keep what they were made of.
+    Delete {
+        /// Its name or id.
+        image: String,
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        only: If,
+    },
+}
+
+/// What an image is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImageFormat {
+    /// A disk, in qemu's format.
+    #[default]
+    Qcow2,
+    /// A disk, byte by byte.
+    Raw,
+    /// A kernel with its initramfs.
+    Kernel,
+}
+
+impl ImageFormat {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+            Self::Kernel => "kernel",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,16 +2,19 @@
 //!
 //! ```text
 //!   Session, Things (crate::rest) ─> vm.rs ─> wait.rs: until a VM is as it should be
-//!                                    image.rs, operation.rs, host.rs
+//!                                    image.rs ─> upload.rs: bytes, in pieces
+//!                                    console.rs, operation.rs, host.rs
 //! ```
 //! A request only says what is wanted; what comes of it takes longer. Who wants to know how it ends waits: with `--wait`, `vm wait`
 //! or `operation get --follow`, each with a deadline.
 
 pub(crate) mod cli;
 
+mod console;
 mod host;
 mod image;
 mod operation;
+mod upload;
 mod vm;
 mod wait;
 
@@ -38,7 +41,10 @@ pub(crate) async fn run(
             let vms = Things::new(&session, service, format, vm::for_people);
             vm::run(&vms, command).await
         }
-        Command::Image(command) => image::run(&service, format, command).await,
+        Command::Image(command) => {
+            let images = Things::new(&session, service, format, std::convert::identity);
+            image::run(&images, *command).await
+        }
         Command::Operation(command) => operation::run(&service, format, command).await,
     }
 }

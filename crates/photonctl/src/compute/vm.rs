@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     cli::{Goal, Label, State, Vm},
+    console,
     wait::{self, Asked},
 };
 use crate::{
@@ -36,6 +37,7 @@ pub(super) const VM: Kind = Kind {
         "cpus",
         "memory_mb",
         "image_id",
+        "networks",
         "host_id",
         "project_id",
         "state_reason",
@@ -51,13 +53,23 @@ pub(super) async fn run(vms: &Things<'_>, command: Box<Vm>) -> Result<(), Failur
             disk,
             image,
             hypervisor,
+            subnets,
+            ports,
+            groups,
             start,
+            reservation,
             labels,
             deletion_protection,
+            hostname,
+            ssh_keys,
+            user_data,
             wait,
             whose,
             once,
         } => {
+            let networks = networks(subnets, ports, &groups);
+            let ssh_keys = console::public_keys(ssh_keys)?;
+            let user_data = user_data.as_deref().map(console::user_data).transpose()?;
             let body = Body::default()
                 .set("name", name)
                 .set("vcpus", cpus)
@@ -65,6 +77,11 @@ pub(super) async fn run(vms: &Things<'_>, command: Box<Vm>) -> Result<(), Failur
                 .maybe("disk_size_gb", disk)
                 .maybe("image_id", image)
                 .maybe("hypervisor", hypervisor.map(|hypervisor| hypervisor.word()))
+                .maybe("networks", networks)
+                .maybe("reservation_id", reservation)
+                .maybe("hostname", hostname)
+                .maybe("ssh_keys", (!ssh_keys.is_empty()).then_some(ssh_keys))
+                .maybe("user_data", user_data)
                 .maybe("start", start.then_some(true))
                 .maybe("deletion_protection", deletion_protection.then_some(true));
             let body = with_labels(body, labels, false);
@@ -138,6 +155,18 @@ pub(super) async fn run(vms: &Things<'_>, command: Box<Vm>) -> Result<(), Failur
             let asked = vms.service.call(of(&VM, &whose, call)).await?;
             delete(vms, &id, asked, wait.patience(), &whose).await
         }
+        Vm::Log {
+            vm,
+            follow,
+            raw,
+            whose,
+        } => console::log(vms, whose.named(&vm), follow, raw).await,
+        Vm::Guest { vm, whose } => {
+            let id = vms.id_of(&VM, &whose.named(&vm)).await?;
+            let path = ["api", "v1", VM.path, &id, "guest"];
+            vms.show(of(&VM, &whose, Call::get(&path))).await
+        }
+        Vm::Console { vm, whose } => console::console(vms, whose.named(&vm)).await,
         Vm::Wait {
             vm,
             goal,
@@ -227,6 +256,17 @@ fn id<'a>(vms: &Things<'_>, vm: &'a Value) -> Result<&'a str, Failure> {
     id.ok_or_else(|| vms.service.not_understood("it has no id"))
 }
 
+/// Interfaces in order; nothing for a VM without any.
+fn networks(subnets: Vec<String>, ports: Vec<String>, groups: &[String]) -> Option<Value> {
+    let subnets = subnets.into_iter().map(|subnet| match groups {
+        [] => json!({ "subnet_id": subnet }),
+        groups => json!({ "subnet_id": subnet, "security_group_ids": groups }),
+    });
+    let ports = ports.into_iter().map(|port| json!({ "port_id": port }));
+    let networks: Vec<Value> = subnets.chain(ports).collect();
+    (!networks.is_empty()).then_some(networks.into())
+}
+
 /// All of them, or nothing is said of them.
 fn with_labels(body: Body, labels: Vec<Label>, none: bool) -> Body {
     if labels.is_empty() && !none {
@@ -251,14 +291,60 @@ pub(super) fn for_people(mut vm: Value) -> Value {
             .collect();
         *labels = labels_shown.join(", ").into();
     }
+    if let Some(networks) = vm.get_mut("networks")
+        && let Some(all) = networks.as_array()
+    {
+        let of = |network: &Value| {
+            let known = ["ip_address", "port_id", "subnet_id"].into_iter();
+            let found = known.filter_map(|member| network[member].as_str()).next();
+            found.unwrap_or_default().to_owned()
+        };
+        let shown: Vec<String> = all.iter().map(of).collect();
+        *networks = shown.join(", ").into();
+    }
+    if let Some(hold) = vm.get_mut("hold").filter(|hold| hold.is_object()) {
+        let of = |name: &str| output::cell(&hold[name]);
+        let until = match &hold["until"] {
+            Value::Null => String::new(),
+            until => format!(", until {}", output::cell(until)),
+        };
+        *hold = format!("{} in {}{until}", of("amount"), of("reservation_id")).into();
+    }
     vm
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+
+    #[test]
+    fn networks_are_shown_by_their_addresses_and_asked_for_in_order() {
+        let shown = for_people(json!({"networks": [
+            {"ip_address": "10.0.1.2", "port_id": "port-1"},
+            {"ip_address": null, "port_id": "port-2"},
+            {"ip_address": null, "port_id": null, "subnet_id": "subnet-1"},
+        ]}));
+        assert_eq!(shown["networks"], "10.0.1.2, port-2, subnet-1");
+        let asked = networks(
+            vec!["s".to_owned()],
+            vec!["p".to_owned()],
+            &["g".to_owned()],
+        );
+        let expected = json!([{"subnet_id": "s", "security_group_ids": ["g"]}, {"port_id": "p"}]);
+        assert_eq!(asked, Some(expected));
+        assert_eq!(networks(Vec::new(), Vec::new(), &[]), None);
+    }
+
+    #[test]
+    fn what_is_held_is_shown_in_a_line() {
+        let mut hold = json!({"reservation_id": "rsv-1", "amount": 68, "until": null});
+        let shown =
+            |hold: &Value| for_people(json!({ "id": "vm-1", "hold": hold }))["hold"].clone();
+        assert_eq!(shown(&hold), "68 in rsv-1");
+        hold["until"] = json!("2026-11-23T01:00:00Z");
+        assert_eq!(shown(&hold), "68 in rsv-1, until 2026-11-23T01:00:00Z");
+        assert_eq!(shown(&Value::Null), Value::Null);
+    }
 
     #[test]
     fn labels_are_shown_as_people_write_them() {

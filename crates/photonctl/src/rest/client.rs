@@ -6,10 +6,15 @@
 use std::{fmt, fs, net::IpAddr, path::Path, time::Duration};
 
 use anyhow::Context as _;
+use base64::Engine as _;
 use photon_core::{Code, error::in_one_line};
-use reqwest::{Certificate, Client, Identity, Method, Response, StatusCode, Url, header, redirect};
+use reqwest::{
+    Certificate, Client, Identity, Method, RequestBuilder, Response, StatusCode, Upgraded, Url,
+    header, redirect,
+};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::context::Secret;
 use crate::failure::Failure;
@@ -65,6 +70,8 @@ pub(crate) struct Call<'a> {
     path: &'a [&'a str],
     query: Vec<(&'a str, String)>,
     body: Option<Value>,
+    /// Bytes instead of a body, and where they are in the whole: `Content-Range`.
+    piece: Option<(Vec<u8>, String)>,
     if_revision: Option<i64>,
     key: Option<String>,
     repeatable: bool,
@@ -77,6 +84,7 @@ impl<'a> Call<'a> {
             path,
             query: Vec::new(),
             body: None,
+            piece: None,
             if_revision: None,
             key: None,
             repeatable: false,
@@ -93,6 +101,12 @@ impl<'a> Call<'a> {
 
     pub(crate) fn body(mut self, body: Value) -> Self {
         self.body = Some(body);
+        self
+    }
+
+    /// With bytes, which are so much of a whole: `bytes 0-99/300`.
+    pub(crate) fn piece(mut self, bytes: Vec<u8>, range: String) -> Self {
+        self.piece = Some((bytes, range));
         self
     }
 
@@ -246,8 +260,50 @@ impl Service {
         call: &Call<'_>,
         until: Instant,
     ) -> Result<Result<Reply, Silence>, Failure> {
+        let request = self.request(call)?;
+        let request = request.timeout(until.saturating_duration_since(Instant::now()));
+        match request.send().await {
+            Ok(answer) => self.read(answer).await,
+            Err(error) => Ok(Err(Silence::of(&error))),
+        }
+    }
+
+    /// A WebSocket of that subprotocol, once it is one.
+    pub(crate) async fn websocket(
+        &self,
+        call: Call<'_>,
+        protocol: &str,
+    ) -> Result<Upgraded, Failure> {
+        let key = base64::prelude::BASE64_STANDARD.encode(uuid::Uuid::new_v4().as_bytes());
+        let request = self.request(&call)?;
+        let request = request
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, "websocket")
+            .header(header::SEC_WEBSOCKET_VERSION, "13")
+            .header(header::SEC_WEBSOCKET_KEY, &key)
+            .header(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.silent(&call, &Silence::of(&error))),
+        };
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let reply = self.read(answer).await?;
+            let reply = reply.map_err(|silence| self.silent(&call, &silence))?;
+            let told = serde_json::from_slice(&reply.body).unwrap_or_default();
+            return Err(self.refused(reply.status, &told));
+        }
+        let accepted = answer.headers().get(header::SEC_WEBSOCKET_ACCEPT);
+        if accepted.map(|told| told.as_bytes())
+            != Some(derive_accept_key(key.as_bytes()).as_bytes())
+        {
+            return Err(self.not_ours());
+        }
+        let upgraded = answer.upgrade().await;
+        upgraded.map_err(|error| self.silent(&call, &Silence::of(&error)))
+    }
+
+    fn request(&self, call: &Call<'_>) -> Result<RequestBuilder, Failure> {
         let mut request = self.http.request(call.method.clone(), self.url(call)?);
-        request = request.timeout(until.saturating_duration_since(Instant::now()));
         if let Some(Secret(token)) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -260,10 +316,13 @@ impl Service {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        match request.send().await {
-            Ok(answer) => self.read(answer).await,
-            Err(error) => Ok(Err(Silence::of(&error))),
+        if let Some((bytes, range)) = &call.piece {
+            request = request
+                .header(header::CONTENT_RANGE, range)
+                .header(header::CONTENT_TYPE, "application/octet-stream")
+                .body(bytes.clone());
         }
+        Ok(request)
     }
 
     fn url(&self, call: &Call<'_>) -> Result<Url, Failure> {

@@ -4,7 +4,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::{PATIENCE, json as document, text};
 
@@ -18,8 +18,15 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    /// Runs photonctl with these words.
-    pub(crate) async fn words(&self, words: &[&str]) -> Output {
+    /// Begins a line, to be typed to.
+    pub(crate) fn begin(&self, line: &str) -> Child {
+        let words: Vec<&str> = line.split(' ').collect();
+        let mut command = self.command(&words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_photonctl"));
         command
             .args(words)
@@ -38,6 +45,12 @@ impl Shell {
                 command.env(variable, address);
             }
         }
+        command
+    }
+
+    /// Runs photonctl with these words.
+    pub(crate) async fn words(&self, words: &[&str]) -> Output {
+        let mut command = self.command(words);
         tokio::time::timeout(PATIENCE, command.output())
             .await
             .unwrap()

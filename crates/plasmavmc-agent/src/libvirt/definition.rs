@@ -117,13 +117,32 @@ fn devices(machine: &Machine, emulator: &str) -> Element {
                     .with("bus", &hardware.disk_bus),
             )
     });
+    let seed = machine.seed.iter().map(|file| {
+        element("disk")
+            .with("type", "file")
+            .with("device", "disk")
+            .child(element("driver").with("name", "qemu").with("type", "raw"))
+            .child(element("source").with("file", file.to_string_lossy()))
+            .child(
+                element("target")
+                    .with("dev", disk_name(machine.disks.len()))
+                    .with("bus", &hardware.disk_bus),
+            )
+            .child(element("readonly"))
+            .child(element("serial").text("cidata"))
+    });
     let interfaces = machine
         .interfaces
         .iter()
         .map(|one| interface(one, &hardware.nic_model));
-    // A terminal, and everything that was ever written to it.
+    // A socket, not a terminal: the number of one that is gone may be somebody else's. And everything that was ever written to it.
     let serial = element("serial")
-        .with("type", "pty")
+        .with("type", "unix")
+        .child(
+            element("source")
+                .with("mode", "bind")
+                .with("path", machine.console_socket.to_string_lossy()),
+        )
         .child(
             element("log")
                 .with("file", machine.console.to_string_lossy())
@@ -137,6 +156,7 @@ fn devices(machine: &Machine, emulator: &str) -> Element {
     element("devices")
         .child(element("emulator").text(emulator))
         .children(disks)
+        .children(seed)
         .children(interfaces)
         .child(serial)
         .child(
@@ -247,8 +267,10 @@ mod tests {
                 cmdline: "console=ttyS0".to_owned(),
             },
             disks: vec!["/d/root.qcow2".into()],
+            seed: Some("/d/seed.img".into()),
             interfaces: Vec::new(),
             console: "/d/console.log".into(),
+            console_socket: "/d/console".into(),
         }
     }
 
@@ -293,7 +315,7 @@ mod tests {
         assert_eq!(digest_of(&one), digest_of(&later));
         assert_ne!(define(&one, "/q"), define(&later, "/q"));
         type Change = fn(&mut Machine);
-        let changes: [Change; 8] = [
+        let changes: [Change; 9] = [
             |machine| machine.vcpus += 1,
             |machine| machine.memory_mib += 1,
             |machine| machine.hypervisor = Hypervisor::Kvm,
@@ -301,6 +323,7 @@ mod tests {
             |machine| machine.hardware.machine = "pc-q35-8.0".to_owned(),
             |machine| machine.boots = Boots::Disk,
             |machine| machine.disks.clear(),
+            |machine| machine.seed = Some("/d/other.img".into()),
             |machine| machine.hardware.firmware = Firmware::Uefi,
         ];
         for (number, change) in changes.into_iter().enumerate() {

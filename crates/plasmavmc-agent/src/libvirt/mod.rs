@@ -213,6 +213,14 @@ impl Driver for Libvirt {
         })
     }
 
+    fn resume(&self, vm: VmId) -> Result<(), Error> {
+        self.with(vm, |handle| match handle.resume() {
+            // It goes on already.
+            Err(error) if is_invalid(&error) && handle.is_active()? => Ok(()),
+            done => done,
+        })
+    }
+
     fn power_off(&self, vm: VmId) -> Result<(), Error> {
         let Some((handle, _)) = self.find(vm)? else {
             return Ok(());

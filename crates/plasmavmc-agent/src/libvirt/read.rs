@@ -138,8 +138,11 @@ fn state_of(state: VirtState, reason: DomainStateReason) -> DomainState {
             if reason.is_known_and(|why| why == Why::StartingUp) {
                 return DomainState::Starting;
             }
+            // Any other error of a disk is its guest's to hear of.
+            if reason.is_known_and(|why| why == Why::IOError) {
+                return DomainState::Full;
+            }
             let why = match reason.unwrap_or(Why::Unknown) {
-                Why::IOError => "a disk could not be written: it is full, or broken",
                 Why::Crashed => "the guest crashed",
                 Why::Watchdog => "its watchdog was not served",
                 _ => "it was paused by somebody on this host",

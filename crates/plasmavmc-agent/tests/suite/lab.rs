@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::Duration,
@@ -21,15 +22,15 @@ use photon_testkit::{
     skip,
 };
 use plasmavmc_model::{
-    Boot, DesiredVm, GoneDone, GoneOrder, ObservedAgent, ObservedState, ObservedVm, Power, VmId,
-    desired, observed,
+    Boot, DesiredBlob, DesiredVm, GoneDone, GoneOrder, ObservedAgent, ObservedState, ObservedVm,
+    Power, VmId, desired, observed,
 };
 use sha2::{Digest as _, Sha256};
 
 /// Guests are emulated, on a machine that others use, too.
 pub(crate) const SOON: Duration = Duration::from_secs(100);
 
-const AGENT: &str = env!("CARGO_BIN_EXE_plasmavmc-agent");
+pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_plasmavmc-agent");
 const BUILDER: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../deploy/guest/photon-mini"
@@ -84,6 +85,7 @@ impl Lab {
         let text = format!(
             "host = \"{}\"\nstate_directory = {:?}\nresync_seconds = 3600\n\
              [store]\nendpoints = [\"{}\"]\n[hypervisor]\nkvm = false\n\
+             [door]\nlisten = \"127.0.0.1:0\"\n\
              [log]\nlevel = \"info,plasmavmc_agent=debug\"\n",
             self.host,
             self.state,
@@ -159,12 +161,19 @@ impl Lab {
             },
             disks: Vec::new(),
             ports: Vec::new(),
+            guest: None,
         }
     }
 
     /// Tells the host, as the controller does.
     pub(crate) async fn want(&self, vm: &DesiredVm) {
         self.put(&desired::vm_key(&self.host, vm.id), vm.clone())
+            .await;
+    }
+
+    /// Tells it of content that it is to have.
+    pub(crate) async fn want_blob(&self, blob: &DesiredBlob) {
+        self.put(&desired::blob_key(&self.host, blob.digest), blob.clone())
             .await;
     }
 
@@ -255,32 +264,7 @@ impl Lab {
 
     /// The processes of this host's machines, by the VM that they say.
     pub(crate) fn machines(&self) -> BTreeMap<Pid, String> {
-        let root = self.directory.path().display().to_string();
-        let mut all = BTreeMap::new();
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            else {
-                continue;
-            };
-            let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let words: Vec<String> = words
-                .split(|byte| *byte == 0)
-                .map(|word| String::from_utf8_lossy(word).into_owned())
-                .collect();
-            let is_machine = words[0].contains("qemu-system");
-            let guest = words.iter().find_map(|word| word.strip_prefix("guest="));
-            if is_machine
-                && words.iter().any(|word| word.contains(&root))
-                && let Some(guest) = guest
-            {
-                let name = guest.split(',').next().unwrap_or_default();
-                all.insert(Pid::from_raw(pid), name.to_owned());
-            }
-        }
-        all
+        machines(self.directory.path())
     }
 
     /// The one process of a VM.
@@ -296,6 +280,19 @@ impl Lab {
 
     pub(crate) fn has_files(&self, vm: VmId) -> bool {
         self.state.join("vm").join(vm.to_string()).exists()
+    }
+
+    /// The files by which its guest is told of itself.
+    pub(crate) fn seeds(&self, vm: VmId) -> Vec<String> {
+        let entries = fs::read_dir(self.state.join("vm").join(vm.to_string())).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("seed-")).collect()
+    }
+
+    /// Who may do what with a file of its.
+    pub(crate) fn mode(&self, vm: VmId, file: &str) -> u32 {
+        let path = self.state.join("vm").join(vm.to_string()).join(file);
+        fs::metadata(path).unwrap().permissions().mode()
     }
 
     /// Whether libvirt keeps anything of it.
@@ -340,12 +337,42 @@ impl Drop for Lab {
     }
 }
 
+/// The processes of machines whose files are below a directory, by the VM that they say.
+pub(crate) fn machines(below: &Path) -> BTreeMap<Pid, String> {
+    let root = below.display().to_string();
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let words: Vec<String> = words
+            .split(|byte| *byte == 0)
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect();
+        let is_machine = words[0].contains("qemu-system");
+        let guest = words.iter().find_map(|word| word.strip_prefix("guest="));
+        if is_machine
+            && words.iter().any(|word| word.contains(&root))
+            && let Some(guest) = guest
+        {
+            let name = guest.split(',').next().unwrap_or_default();
+            all.insert(Pid::from_raw(pid), name.to_owned());
+        }
+    }
+    all
+}
+
 pub(crate) fn said(output: &Output) -> String {
     let said = [&output.stdout[..], &output.stderr[..]].concat();
     String::from_utf8_lossy(&said).into_owned()
 }
 
-fn missing() -> Option<String> {
+pub(crate) fn missing() -> Option<String> {
     if !skip::is_root() {
         return Some("machines are started as root".to_owned());
     }
@@ -358,7 +385,7 @@ fn missing() -> Option<String> {
 }
 
 /// photon-mini, built once as long as nothing of its builder changes.
-fn photon_mini() -> Result<PathBuf, String> {
+pub(crate) fn photon_mini() -> Result<PathBuf, String> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     let cache = cache.or_else(home).ok_or("no directory for caches")?;

@@ -7,10 +7,10 @@ use photon_core::Name;
 use plasmavmc_agent::{
     files::Note,
     machine::{Domain, DomainState, Off},
-    plan::{Ability, Found, MOST_CRASHES, Step, Wanted, asked, began, ended, plan},
+    plan::{Ability, Found, Links, MOST_CRASHES, Step, Trouble, Wanted, asked, began, ended, plan},
 };
 use plasmavmc_model::{
-    Boot, DesiredDisk, DesiredVm, Digest, End, EndedBy, Firmware, Hardware, Hypervisor,
+    Boot, DesiredDisk, DesiredVm, Digest, DiskFormat, End, EndedBy, Firmware, Hardware, Hypervisor,
     ObservedState, Power, VmId,
 };
 
@@ -51,6 +51,7 @@ fn desired(power: Power, boot: u64) -> DesiredVm {
         },
         disks: Vec::new(),
         ports: Vec::new(),
+        guest: None,
     }
 }
 
@@ -59,8 +60,11 @@ fn nothing() -> Found {
         domain: None,
         note: Note::default(),
         missing: Vec::new(),
+        is_seed_missing: false,
         ability: Ability::Able(DIGEST.to_owned()),
         has_files: true,
+        links: Links::default(),
+        has_room: true,
     }
 }
 
@@ -315,6 +319,7 @@ fn what_is_not_there_yet_is_made_first_and_what_cannot_be_is_said() {
         name: Name::new("root").unwrap(),
         size_gib: 1,
         base: None,
+        base_format: DiskFormat::Qcow2,
     };
     let missing = Found {
         missing: vec![disk.clone()],
@@ -323,6 +328,14 @@ fn what_is_not_there_yet_is_made_first_and_what_cannot_be_is_said() {
     let prepares = plan(&wanted, &missing, now());
     assert_eq!(prepares.steps, [Step::MakeDisk(disk)]);
     assert_eq!(prepares.state, ObservedState::Preparing);
+    // What its guest is told is made anew while it is off, and not while it runs.
+    let untold = |found| Found {
+        is_seed_missing: true,
+        ..found
+    };
+    let tells = plan(&wanted, &untold(nothing()), now());
+    assert_eq!(tells.steps, [Step::MakeSeed]);
+    assert_eq!(plan(&wanted, &untold(runs(1)), now()).steps, []);
     let with = |ability, found: Found| plan(&wanted, &Found { ability, ..found }, now());
     let waits = with(Ability::NotYet("soon".to_owned()), nothing());
     assert_eq!(
@@ -348,12 +361,22 @@ fn what_is_not_there_yet_is_made_first_and_what_cannot_be_is_said() {
 fn what_stands_still_is_told_and_what_nobody_noted_is_noted() {
     let wanted = of(desired(Power::Running, 1));
     let paused = Found {
-        domain: domain(1, DomainState::Paused("full".to_owned())),
+        domain: domain(1, DomainState::Paused("sleeps".to_owned())),
         ..runs(1)
     };
     let told = plan(&wanted, &paused, now());
     assert_eq!((told.steps, told.state), (vec![], ObservedState::Paused));
-    assert_eq!(told.reason, "full");
+    assert_eq!(told.reason, "sleeps");
+    let mut full = Found {
+        domain: domain(1, DomainState::Full),
+        has_room: false,
+        ..runs(1)
+    };
+    let told = plan(&wanted, &full, now());
+    assert_eq!((told.steps, told.state), (vec![], ObservedState::Paused));
+    assert!(told.reason.contains("full") && told.next.is_some());
+    full.has_room = true;
+    assert_eq!(plan(&wanted, &full, now()).steps, [Step::Resume]);
     let unknown = Found {
         note: Note::default(),
         ..runs(1)
@@ -399,4 +422,103 @@ fn what_is_ordered_away_goes_step_by_step() {
         };
         assert_eq!(steps(&clean), []);
     }
+}
+
+#[test]
+fn ports_are_plugged_before_a_start_attached_after_it_and_unplugged_at_the_end() {
+    let on = of(desired(Power::Running, 1));
+    let off = of(desired(Power::Stopped, 1));
+    let links = |plugged, ready, attached| Links {
+        wanted: true,
+        plugged,
+        ready,
+        attached,
+        trouble: None,
+    };
+    let with = |wanted: &Wanted, links: &Links, found: Found| {
+        let found = Found {
+            links: links.clone(),
+            ..found
+        };
+        plan(wanted, &found, now())
+    };
+    let steps = |wanted: &Wanted, links: Links, found: Found| with(wanted, &links, found).steps;
+    assert_eq!(
+        steps(&on, links(false, false, false), nothing()),
+        [Step::Plug]
+    );
+    // Those of the boot before say nothing of this one.
+    let again = steps(
+        &on,
+        links(true, false, false),
+        is_off(1, EndedBy::PoweredOff),
+    );
+    assert_eq!(again, [Step::Plug]);
+    let start = vec![Step::Define(1), Step::Start(1), Step::Attach];
+    assert_eq!(steps(&on, links(true, true, false), nothing()), start);
+    assert_eq!(
+        steps(&on, links(true, false, false), runs(1)),
+        [Step::Attach]
+    );
+    assert_eq!(steps(&on, links(true, false, true), runs(1)), []);
+    // Before anything else is said of one that does not run.
+    let ended = with(&on, &links(true, false, true), is_off(1, EndedBy::Guest));
+    assert_eq!(
+        (ended.steps, ended.state),
+        (vec![Step::Unplug], ObservedState::Stopped)
+    );
+    assert_eq!(
+        steps(&off, links(false, false, false), nothing()),
+        [Step::Define(0)]
+    );
+    let left = links(true, false, false);
+    assert_eq!(
+        steps(&Wanted::Gone, left.clone(), runs(1)),
+        [Step::PowerOff]
+    );
+    assert_eq!(
+        steps(&Wanted::Gone, left.clone(), is_off(1, EndedBy::Asked)),
+        [Step::Undefine]
+    );
+    assert_eq!(
+        steps(&Wanted::Gone, left.clone(), nothing()),
+        [Step::Unplug]
+    );
+
+    // What is refused holds up a start, and nothing else.
+    let refused = |links: Links, is_unplugging| Links {
+        trouble: Some(Trouble {
+            why: "away".to_owned(),
+            left: Duration::from_secs(2),
+            is_unplugging,
+        }),
+        ..links
+    };
+    let waits = with(&on, &refused(links(true, false, false), false), nothing());
+    assert_eq!(
+        (waits.steps, waits.state),
+        (vec![], ObservedState::Starting)
+    );
+    assert_eq!(
+        (&*waits.reason, waits.next),
+        ("away", Some(Duration::from_secs(2)))
+    );
+    let unattached = with(&on, &refused(links(true, false, false), false), runs(1));
+    assert_eq!(
+        (unattached.steps, unattached.state, &*unattached.reason),
+        (vec![], ObservedState::Running, "away")
+    );
+    let stops = with(
+        &off,
+        &refused(left.clone(), true),
+        is_off(1, EndedBy::Asked),
+    );
+    assert_eq!(
+        (stops.steps, stops.state, stops.next),
+        (vec![], ObservedState::Stopped, Some(Duration::from_secs(2)))
+    );
+    let gone = refused(left.clone(), true);
+    assert_eq!(steps(&Wanted::Gone, gone, nothing()), [Step::RemoveFiles]);
+    let tried = refused(left, false);
+    assert_eq!(steps(&Wanted::Gone, tried, nothing()), [Step::Unplug]);
 }

@@ -6,8 +6,8 @@ use nix::sys::signal::{Signal, kill};
 use photon_core::Name;
 use photon_testkit::{Seed, eventually, poll::eventually_true};
 use plasmavmc_model::{
-    Alive, DesiredDisk, DesiredVm, EndedBy, GoneDone, GoneOrder, Hypervisor, ObservedState, Power,
-    VmId, desired, observed,
+    Alive, DesiredDisk, DesiredVm, DiskFormat, EndedBy, GoneDone, GoneOrder, Hypervisor,
+    ObservedState, Power, VmId, desired, observed,
 };
 use rand::Rng as _;
 
@@ -25,6 +25,7 @@ async fn a_guest_boots_stops_as_asked_and_is_taken_down() {
         name: Name::new("root").unwrap(),
         size_gib: 1,
         base: None,
+        base_format: DiskFormat::Qcow2,
     });
     lab.want(&vm).await;
     let runs = lab.until_state(&vm, ObservedState::Running).await;
@@ -304,6 +305,7 @@ async fn an_agent_that_is_killed_at_any_moment_makes_one_machine() {
         name: Name::new("root").unwrap(),
         size_gib: 1,
         base: None,
+        base_format: DiskFormat::Qcow2,
     });
     lab.want(&vm).await;
     for _ in 0..6 {

@@ -2,7 +2,10 @@
 //!
 //! | step | does | undo |
 //! |---|---|---|
+//! | `quota` | has its units counted; what it needs was taken by the request | given back, with the money of a start |
+//! | `ports` | ports of its interfaces, made or bound at PrismNET | let go |
 //! | `place` | a host with room: VM, `use/<host>`, `desired/vm` in one transaction | taken down there; host and room given back |
+//! | `bind` | has PrismNET put them on that host | nothing of its own |
 //! | `prepare` | waits until the host has made what it needs | nothing of its own |
 
 use std::time::Duration;
@@ -18,7 +21,8 @@ use super::{
     take_down::{LOOK, TakenDown},
 };
 use crate::{
-    operation::{Ours, PLACE, PREPARE},
+    image::copies,
+    operation::{BIND, Ours, PLACE, PORTS, PREPARE, QUOTA},
     placement::{self, Need},
     vm::state::HostView,
 };
@@ -33,26 +37,31 @@ impl Steps<Ours> for Create<'_> {
     async fn act(&self, operation: &Operation<Ours>, step: &str) -> Result<Acted, Error> {
         let vm = self.0.target(operation).await?;
         match step {
+            QUOTA => self.0.count(vm).await,
+            PORTS => self.0.acquire_ports(operation, vm).await,
             PLACE => self.place(vm).await,
+            BIND => self.0.bind_ports(operation, vm).await,
             PREPARE => self.prepare(vm).await,
             other => Ok(Acted::Failed(format!("nobody knows the step {other:?}"))),
         }
     }
 
     async fn undo(&self, operation: &Operation<Ours>, step: &str) -> Result<Acted, Error> {
-        if step != PLACE {
-            return Ok(Acted::Done(self.nothing()));
-        }
         let vm = self.0.target(operation).await?;
-        match self.0.take_down(&vm).await? {
-            TakenDown::Done => self.give_back(vm).await,
-            TakenDown::Waiting(what) => Ok(Acted::Wait { what, within: LOOK }),
+        match step {
+            PORTS => self.0.release_ports(vm).await,
+            PLACE => self.displace(vm).await,
+            // It has not been seen running: what it may have used so far is forgiven.
+            QUOTA => self.0.settle_all(vm, None).await,
+            _ => Ok(Acted::Done(self.nothing())),
         }
     }
 
     fn deadline(&self, step: &str) -> Option<Duration> {
         let limits = &self.0.app.config.deadlines;
         match step {
+            PORTS | BIND => Some(limits.connecting()),
+            QUOTA => Some(limits.quota()),
             PLACE => Some(limits.placing()),
             _ => Some(limits.preparing()),
         }
@@ -103,7 +112,7 @@ impl Create<'_> {
         // From its first host, and the same ever after.
         let hardware = vm.value.hardware.take();
         vm.value.hardware = hardware.or_else(|| Some(offer.agent.hardware.clone()));
-        let Some(wish) = vm.value.desired() else {
+        let Some(wish) = self.0.wish(&vm.value, None).await? else {
             return Err(Error::internal("a VM with a host has nothing to be told"));
         };
         let mut writes = self.nothing();
@@ -125,8 +134,17 @@ impl Create<'_> {
             &desired::vm_key(host, vm.value.id),
             &wish,
         )?;
+        copies::want(app, host, &offer.agent, &vm.value, &mut writes).await?;
         writes.replace(&app.records(), &vm)?;
         Ok(Acted::Done(writes))
+    }
+
+    /// Has it taken down where it was placed, and gives back what it was given there.
+    async fn displace(&self, vm: Stored<Vm>) -> Result<Acted, Error> {
+        match self.0.take_down(&vm).await? {
+            TakenDown::Done => self.give_back(vm).await,
+            TakenDown::Waiting(what) => Ok(Acted::Wait { what, within: LOOK }),
+        }
     }
 
     async fn prepare(&self, vm: Stored<Vm>) -> Result<Acted, Error> {

@@ -3,6 +3,8 @@
 //! | step | does |
 //! |---|---|
 //! | `take_down` | has its host take it down, and waits until it has |
+//! | `release` | lets its ports go |
+//! | `settle` | what it used is charged, what was held or counted for it is given back |
 //! | `forget` | VM, index, room and order, in the transaction that ends the operation |
 
 use std::time::Duration;
@@ -10,12 +12,13 @@ use std::time::Duration;
 use photon_core::Error;
 use photon_reconcile::{Acted, Operation, Steps};
 use photon_store::Transaction;
+use plasmavmc_model::GuestData;
 
 use super::{
     Controller,
     take_down::{LOOK, TakenDown},
 };
-use crate::operation::{FORGET, Ours, TAKE_DOWN};
+use crate::operation::{FORGET, Ours, RELEASE, SETTLE, TAKE_DOWN};
 
 /// The steps of `vm.delete`.
 pub(super) struct Delete<'a>(pub(super) &'a Controller);
@@ -30,8 +33,18 @@ impl Steps<Ours> for Delete<'_> {
                 TakenDown::Done => Ok(Acted::Done(writes)),
                 TakenDown::Waiting(what) => Ok(Acted::Wait { what, within: LOOK }),
             },
+            RELEASE => self.0.release_ports(vm).await,
+            // From when it was asked to go it costs nothing more, however long that takes.
+            SETTLE => {
+                let end = vm.value.deleting;
+                self.0.settle_all(vm, end).await
+            }
             FORGET => {
                 writes.delete(&app.records(), &vm)?;
+                let told = app.records::<GuestData>();
+                if let Some(data) = told.get(&vm.value.key()).await? {
+                    writes.delete(&told, &data)?;
+                }
                 if let Some(host) = &vm.value.host {
                     if let Some(order) = self.0.given_order(host, vm.value.id).await? {
                         writes.delete(&app.records(), &order)?;

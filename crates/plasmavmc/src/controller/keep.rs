@@ -1,13 +1,19 @@
 //! A VM that nothing is being done to: its host is told what is wanted, and it shows what its host tells.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use photon_core::Error;
 use photon_reconcile::Again;
 use photon_store::{Stored, Transaction};
-use plasmavmc_model::{DesiredVm, Power, State, Vm, VmId, Wanted, desired, vm::index};
+use plasmavmc_model::{DesiredVm, GuestData, Power, State, Vm, VmId, Wanted, desired, vm::index};
 
 use super::Controller;
 use crate::{
+    money::{
+        self,
+        plan::{self, Step},
+    },
     operation::{self, VmOperation},
     vm::state::{self, HostView, Look, Then},
 };
@@ -26,13 +32,53 @@ impl Controller {
             within,
         } = state::look(&vm.value, &host, &self.app.config.deadlines, now);
         let before = vm.value.clone();
+        let (step, paid) = self.step_of_bill(&before, &host);
         vm.value.status = status;
         if let Some(then) = then {
             vm.value.wanted = follow(&vm.value, then, now);
             tracing::info!(vm = %vm.value.id, ?then, "what is wanted of a vm follows from how it is");
         }
+        match step {
+            Step::Rest(_) => {}
+            Step::Change(account) => vm.value.account = *account,
+            Step::Stop(why) => {
+                tracing::info!(vm = %vm.value.id, why, "a vm is stopped for lack of credit");
+                stop(&mut vm.value, why, now);
+            }
+        }
+        if let Some(terms) = self.app.money.terms()
+            && let Some(remark) = plan::remark(&vm.value, terms)
+        {
+            let why = std::mem::take(&mut vm.value.status.reason);
+            vm.value.status.reason = match why.as_str() {
+                "" => remark,
+                why => format!("{why}; {remark}"),
+            };
+        }
+        let (id, account) = (vm.value.id, &vm.value.account);
+        let is_due = account.bill.as_ref().is_some_and(|bill| bill.due.is_some());
+        let is_uncounted = self.is_uncounted(&vm.value);
         self.tell(vm, &before).await?;
+        if is_uncounted {
+            return self.count_late(id).await;
+        }
+        if is_due {
+            return self.settle(id).await;
+        }
+        let within = [within, paid].into_iter().flatten().min();
         Ok(within.map_or(Again::WhenAdded, Again::Within))
+    }
+
+    /// What is due of its bill, and when to look at it again.
+    fn step_of_bill(&self, vm: &Vm, host: &HostView) -> (Step, Option<Duration>) {
+        let step = match self.app.money.terms() {
+            Some(terms) => plan::plan(vm, host, terms, money::now()),
+            None => Step::Rest(None),
+        };
+        match step {
+            Step::Rest(within) => (step, within),
+            _ => (step, None),
+        }
     }
 
     /// Tells its host what is wanted of it now, if that is not what it was told last.
@@ -58,12 +104,16 @@ impl Controller {
 
     /// Adds what its host is to be told; true if it was told that already, or there is nobody to tell.
     async fn add_wish(&self, vm: &Vm, writes: &mut Transaction) -> Result<bool, Error> {
-        let (Some(host), Some(wish), None) = (&vm.host, vm.desired(), vm.deleting) else {
+        let (Some(host), None) = (&vm.host, vm.deleting) else {
             return Ok(true);
         };
         let all = self.app.records::<DesiredVm>();
         let key = desired::vm_key(host, vm.id);
-        match all.get(&key).await? {
+        let told = all.get(&key).await?;
+        let Some(wish) = self.wish(vm, told.as_ref().map(|told| &told.value)).await? else {
+            return Ok(true);
+        };
+        match told {
             Some(told) if told.value == wish => return Ok(true),
             Some(mut told) => {
                 told.value = wish;
@@ -76,6 +126,39 @@ impl Controller {
             }
         }
         Ok(false)
+    }
+
+    /// What its host is to be told, with what its guest is: as it was told already, or as it is kept beside the VM.
+    pub(super) async fn wish(
+        &self,
+        vm: &Vm,
+        told: Option<&DesiredVm>,
+    ) -> Result<Option<DesiredVm>, Error> {
+        let Some(mut wish) = vm.desired() else {
+            return Ok(None);
+        };
+        if let Some(guest) = &mut wish.guest
+            && guest.guest.data.is_some()
+        {
+            let told = told.and_then(|told| told.guest.as_ref());
+            guest.content = match told {
+                Some(told) if told.guest.data == guest.guest.data => told.content.clone(),
+                _ => {
+                    let kept = self.app.records::<GuestData>().get(&vm.key()).await?;
+                    kept.map(|kept| kept.value)
+                }
+            };
+            let is_whole = guest.content.as_ref().map(GuestData::digest) == guest.guest.data;
+            if !is_whole {
+                // It was changed between two reads, and is looked at again after a pause.
+                let problem = format!(
+                    "what the guest of {} is told is not what it is known by",
+                    vm.id
+                );
+                return Err(Error::internal(problem));
+            }
+        }
+        Ok(Some(wish))
     }
 
     /// Shows what an operation waits for.
@@ -107,6 +190,17 @@ impl Controller {
         writes.commit().await?;
         Ok(())
     }
+}
+
+/// Nobody pays for it any more.
+fn stop(vm: &mut Vm, why: String, now: Timestamp) {
+    vm.account.stopped_for = Some(why);
+    vm.wanted = Wanted {
+        generation: vm.wanted.generation + 1,
+        power: Power::Stopped,
+        asked_at: now,
+        ..vm.wanted
+    };
 }
 
 /// What is wanted from now on.

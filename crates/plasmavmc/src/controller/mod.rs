@@ -12,6 +12,8 @@
 mod create;
 mod delete;
 mod keep;
+mod money;
+mod ports;
 mod take_down;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::App,
+    image,
     operation::{self, CREATE, DELETE, Ours, VmOperation},
     placement::Offer,
 };
@@ -79,7 +82,14 @@ async fn work_on(controller: Arc<Controller>, over: CancellationToken) {
         let controller = Arc::clone(&looking);
         async move { controller.look(vm).await }
     });
-    tokio::join!(working, controller.follow(&over), controller.sweep(&over));
+    let (app, fence) = (&controller.app, controller.fence());
+    tokio::join!(
+        working,
+        controller.follow(&over),
+        controller.sweep(&over),
+        image::tidy::run(app, fence, &over),
+        image::fetch::run(app, fence, &over),
+    );
 }
 
 /// Who leads.

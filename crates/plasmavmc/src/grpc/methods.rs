@@ -8,6 +8,9 @@ const NEEDS: &[(&str, &str)] = &[
     ("Vms/Get", "plasmavmc.vms.get"),
     ("Vms/List", "plasmavmc.vms.list"),
     ("Vms/Update", "plasmavmc.vms.update"),
+    ("Vms/GetGuest", "plasmavmc.vms.update"),
+    ("Vms/GetConsole", "plasmavmc.vms.console"),
+    ("Vms/Console", "plasmavmc.vms.console"),
     ("Vms/Delete", "plasmavmc.vms.delete"),
     ("Vms/Start", "plasmavmc.vms.start"),
     ("Vms/Stop", "plasmavmc.vms.stop"),
@@ -16,7 +19,10 @@ const NEEDS: &[(&str, &str)] = &[
     ("Vms/Resume", "plasmavmc.vms.resume"),
     ("Vms/Suspend", "plasmavmc.vms.suspend"),
     ("Vms/Resize", "plasmavmc.vms.resize"),
+    ("Images/Get", "plasmavmc.images.get"),
     ("Images/List", "plasmavmc.images.list"),
+    ("Images/Update", "plasmavmc.images.update"),
+    ("Images/Delete", "plasmavmc.images.delete"),
     ("Hosts/List", "plasmavmc.hosts.list"),
     ("Operations/Get", "plasmavmc.operations.get"),
 ];
@@ -27,7 +33,9 @@ fn full(method: &str) -> String {
 
 /// The table, to be put around the services that `descriptors` describe.
 pub(super) fn guard(descriptors: &[u8]) -> Guard {
-    let guard = Guard::of(descriptors).create(&full("Vms/Create"), "plasmavmc.vms.create");
+    let guard = Guard::of(descriptors)
+        .create(&full("Vms/Create"), "plasmavmc.vms.create")
+        .create(&full("Images/Create"), "plasmavmc.images.create");
     NEEDS.iter().fold(guard, |guard, (method, permission)| {
         guard.rpc(&full(method), permission)
     })

@@ -29,6 +29,7 @@ fn message(shown: Shown, used: HostUse) -> pb::Host {
             hypervisor_reason: agent.probe.reason,
             version: agent.version,
             driver: agent.driver,
+            door: agent.door.unwrap_or_default(),
             problems: agent.problems,
             orphans: agent
                 .orphans

@@ -19,7 +19,7 @@ use parking_lot::RwLock;
 use photon_core::Name;
 use photon_reconcile::Queue;
 use photon_store::{FeedEvent, Store};
-use plasmavmc_model::{HeldImage, ObservedAgent, VmId, key};
+use plasmavmc_model::{Digest, HeldImage, ObservedAgent, VmId, key};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +86,15 @@ impl Hosts {
     /// All images that any host has said that it holds, each once.
     pub(crate) fn images(&self) -> BTreeSet<HeldImage> {
         self.0.seen.read().images()
+    }
+
+    /// The length of content that some host holds.
+    pub(crate) fn blob_bytes(&self, digest: Digest) -> Option<u64> {
+        let alive = self.alive();
+        let mut blobs = alive.iter().flat_map(|(_, agent)| &agent.blobs);
+        blobs
+            .find(|blob| blob.digest == digest)
+            .map(|blob| blob.bytes)
     }
 
     /// All of them, by name.

@@ -53,6 +53,9 @@ pub(crate) struct AgentAnswer {
     /// Whether guests may be emulated.
     emulation: bool,
     hypervisor_reason: String,
+    /// Where the control plane asks it for images and consoles; none: it cannot.
+    #[schema(example = "https://192.0.2.11:50064")]
+    door: Option<String>,
     problems: Vec<String>,
     /// VMs that are there and that nobody knows.
     #[schema(value_type = Vec<VmText>)]
@@ -98,6 +101,7 @@ impl Answer {
                 kvm: agent.probe.kvm,
                 emulation: agent.probe.emulation,
                 hypervisor_reason: agent.probe.reason,
+                door: agent.door,
                 problems: agent.problems,
                 orphans: agent.orphans.into_iter().map(|orphan| orphan.id).collect(),
             }),

@@ -1,15 +1,46 @@
-//! Images: until they are uploaded (step 3), what hosts say they hold.
+//! Images: what VMs boot from.
+//!
+//! ```text
+//!   register ──> a record ──> upload, or a URL ──> content on a host's disk, by SHA-256 ──copied──> hosts that need it
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | `service` `upload` | the use cases |
+//! | `resolve` | which image a VM means |
+//! | `blobs` `disks` | where content is kept |
+//! | `fetch` `allowed` | content from URLs, and which of them may be asked |
+//! | `copies` | what hosts are to copy |
+//! | `tidy` | content that nobody needs goes; what is missing is copied again |
+//! | `rest` `data` `grpc` | the doors |
 
+pub(crate) mod allowed;
+pub(crate) mod blobs;
+pub(crate) mod copies;
+pub(crate) mod data;
+pub(crate) mod disks;
+pub(crate) mod fetch;
 pub(crate) mod grpc;
+pub(crate) mod resolve;
 pub(crate) mod rest;
+pub(crate) mod service;
+pub(crate) mod tidy;
+pub(crate) mod upload;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use photon_core::{Error, Name};
-use plasmavmc_model::{Boot, Digest, HeldImage, ImageRef};
+use photon_service::scope::{Home, Owner};
+use plasmavmc_model::{Digest, DiskFormat, Form};
 
 /// How an image's digest begins in a field.
 const DIGEST: &str = "sha256:";
+/// The most aliases of an image.
+const MOST_ALIASES: usize = 16;
+/// The longest command line of a kernel: what x86's takes.
+const LONGEST_CMDLINE: usize = 2047;
+/// The longest URL.
+const LONGEST_URL: usize = 2000;
 
 /// An image, as somebody names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,103 +66,101 @@ pub(crate) fn shown(digest: Digest) -> String {
     format!("{DIGEST}{digest}")
 }
 
-/// The image that is meant, and what a VM of it boots.
+/// An image to be registered.
+#[derive(Clone, Debug)]
+pub(crate) struct NewImage {
+    pub(crate) name: Name,
+    pub(crate) home: Home,
+    pub(crate) form: Form,
+    pub(crate) public: bool,
+    pub(crate) aliases: BTreeSet<Name>,
+    pub(crate) is_default: bool,
+    pub(crate) sha256: Option<Digest>,
+    pub(crate) url: Option<String>,
+}
+
+/// What changes of an image; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ImageChange {
+    pub(crate) name: Option<Name>,
+    pub(crate) public: Option<bool>,
+    pub(crate) aliases: Option<BTreeSet<Name>>,
+    pub(crate) is_default: Option<bool>,
+}
+
+/// Which images.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ImageFilter {
+    pub(crate) owner: Owner,
+    pub(crate) name: Option<String>,
+}
+
+/// What an image is said to be, by its format's word.
 ///
 /// # Errors
-/// 400 naming `image_id`: no host holds such an image, or hosts mean different ones by the name.
-pub(crate) fn resolve(held: &BTreeSet<HeldImage>, text: &str) -> Result<(ImageRef, Boot), Error> {
-    let nothing = || {
-        let message = format!(
-            "image_id {:?} is no image that a host holds; on a host, `plasmavmc-agent image add DIRECTORY` adds one, and \
-             GET /api/v1/images lists those that are there",
-            text.chars().take(100).collect::<String>()
-        );
-        Error::validation("image_id", "exists", message)
-    };
-    let wanted = Wanted::parse(text).ok_or_else(nothing)?;
-    let meant: BTreeMap<Digest, &HeldImage> = held
-        .iter()
-        .map(|image| (image.digest(), image))
-        .filter(|(digest, image)| match &wanted {
-            Wanted::Named(name) => image.name == *name,
-            Wanted::Exactly(exactly) => digest == exactly,
-        })
-        .collect();
-    let mut meant = meant.into_iter();
-    match (meant.next(), meant.next()) {
-        (Some((digest, image)), None) => Ok((
-            ImageRef {
-                name: image.name.clone(),
-                digest,
-            },
-            Boot::Kernel {
-                kernel: image.kernel,
-                initramfs: image.initramfs,
-                cmdline: image.cmdline.clone(),
-            },
-        )),
-        (None, _) => Err(nothing()),
-        (Some((one, _)), Some((other, _))) => {
-            let message = format!(
-                "image_id {text} means different images on different hosts: name one by {} or {}",
-                shown(one),
-                shown(other)
-            );
-            Err(Error::validation("image_id", "ambiguous", message))
+/// 400 naming `format` or `cmdline`.
+pub(crate) fn form(format: &str, cmdline: Option<String>) -> Result<Form, Error> {
+    match (DiskFormat::parse(format), format, cmdline) {
+        (Some(_), _, Some(_)) => {
+            let message = "cmdline is for images of format kernel";
+            Err(Error::validation("cmdline", "value", message))
         }
+        (Some(format), _, None) => Ok(Form::Disk { format }),
+        (None, "kernel", cmdline) => {
+            let cmdline = cmdline.unwrap_or_default();
+            let is_plain = |byte: u8| (b' '..=b'~').contains(&byte);
+            if cmdline.len() > LONGEST_CMDLINE || !cmdline.bytes().all(is_plain) {
+                let message =
+                    format!("cmdline must be at most {LONGEST_CMDLINE} printable ASCII characters");
+                return Err(Error::validation("cmdline", "pattern", message));
+            }
+            Ok(Form::Kernel { cmdline })
+        }
+        _ => Err(Error::validation(
+            "format",
+            "value",
+            "format must be qcow2, raw or kernel",
+        )),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-
-    use super::*;
-
-    fn held(name: &str, kernel: &[u8]) -> HeldImage {
-        HeldImage {
-            name: Name::new(name).unwrap(),
-            arch: "x86_64".to_owned(),
-            kernel: Digest::of(kernel),
-            initramfs: Digest::of(b"i"),
-            cmdline: "console=ttyS0".to_owned(),
-            bytes: 1,
-        }
+/// Names that an image is called by, beside its own.
+///
+/// # Errors
+/// 400 naming `aliases`.
+pub(crate) fn aliases(texts: Vec<String>) -> Result<BTreeSet<Name>, Error> {
+    if texts.len() > MOST_ALIASES {
+        let message = format!("aliases must be at most {MOST_ALIASES}");
+        return Err(Error::validation("aliases", "length", message));
     }
+    let names = texts.iter().map(|text| Name::parse_field("aliases", text));
+    names.collect()
+}
 
-    #[test]
-    fn an_image_is_found_by_name_or_digest() {
-        let all = BTreeSet::from([held("mini", b"1"), held("other", b"2")]);
-        let (image, boot) = resolve(&all, "mini").unwrap();
-        assert_eq!(image.digest, held("mini", b"1").digest());
-        assert!(matches!(boot, Boot::Kernel { kernel, .. } if kernel == Digest::of(b"1")));
-        let (same, _) = resolve(&all, &shown(image.digest)).unwrap();
-        assert_eq!(same, image);
+/// Whether everybody may boot it.
+///
+/// # Errors
+/// 400 naming `visibility`.
+pub(crate) fn is_public(visibility: Option<&str>) -> Result<Option<bool>, Error> {
+    match visibility {
+        None => Ok(None),
+        Some("project") => Ok(Some(false)),
+        Some("public") => Ok(Some(true)),
+        Some(_) => Err(Error::validation(
+            "visibility",
+            "value",
+            "visibility must be project or public",
+        )),
     }
+}
 
-    #[test]
-    fn what_names_none_or_two_is_refused() {
-        let all = BTreeSet::from([held("mini", b"1"), held("mini", b"2")]);
-        let refused = |text: &str| {
-            let error = resolve(&all, text).unwrap_err();
-            error.details().unwrap()["constraint"]
-                .as_str()
-                .unwrap()
-                .to_owned()
-        };
-        for text in [
-            "",
-            "ubuntu-22.04",
-            "../../etc/passwd",
-            "sha256:",
-            "sha256:00",
-            &"x".repeat(10_000),
-        ] {
-            assert_eq!(refused(text), "exists", "{text}");
-        }
-        assert_eq!(refused("mini"), "ambiguous");
-        // The same content under two names is one image of each name.
-        let twice = BTreeSet::from([held("a", b"1"), held("b", b"1")]);
-        assert_eq!(resolve(&twice, "a").unwrap().0.name.as_str(), "a");
-    }
+/// A SHA-256, as somebody gives it: 64 hexadecimal digits, with or without `sha256:`.
+///
+/// # Errors
+/// 400 naming `sha256`.
+pub(crate) fn digest(text: Option<&str>) -> Result<Option<Digest>, Error> {
+    let parsed = text.map(|text| text.strip_prefix(DIGEST).unwrap_or(text).parse());
+    parsed
+        .transpose()
+        .map_err(|error| Error::validation("sha256", "pattern", format!("sha256 {error}")))
 }

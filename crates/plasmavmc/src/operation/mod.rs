@@ -15,8 +15,14 @@ use plasmavmc_model::{OperationId, Vm, id::OperationKind, key};
 
 /// Making a VM, and its steps.
 pub(crate) const CREATE: &str = "vm.create";
+/// Has its units counted, and its first period held.
+pub(crate) const QUOTA: &str = "quota";
+/// Makes or binds the ports of its interfaces.
+pub(crate) const PORTS: &str = "ports";
 /// Finds it a host.
 pub(crate) const PLACE: &str = "place";
+/// Has its ports be on that host.
+pub(crate) const BIND: &str = "bind";
 /// Waits until its host has made what it needs.
 pub(crate) const PREPARE: &str = "prepare";
 
@@ -24,6 +30,10 @@ pub(crate) const PREPARE: &str = "prepare";
 pub(crate) const DELETE: &str = "vm.delete";
 /// Has its host take it down.
 pub(crate) const TAKE_DOWN: &str = "take_down";
+/// Lets its ports go.
+pub(crate) const RELEASE: &str = "release";
+/// Gives back what it counted as, and charges what it used.
+pub(crate) const SETTLE: &str = "settle";
 /// Removes its record.
 pub(crate) const FORGET: &str = "forget";
 
@@ -50,9 +60,11 @@ pub(crate) fn index(id: OperationId) -> String {
 
 /// A new operation on a VM, as the caller of a request asks for it.
 pub(crate) fn begin(kind: &str, vm: &Vm, ctx: &Context, now: Timestamp) -> VmOperation {
-    let steps: &[&str] = match kind {
-        DELETE => &[TAKE_DOWN, FORGET],
-        _ => &[PLACE, PREPARE],
+    let steps: &[&str] = match (kind, vm.interfaces.is_empty()) {
+        (DELETE, true) => &[TAKE_DOWN, SETTLE, FORGET],
+        (DELETE, false) => &[TAKE_DOWN, RELEASE, SETTLE, FORGET],
+        (_, true) => &[QUOTA, PLACE, PREPARE],
+        (_, false) => &[QUOTA, PORTS, PLACE, BIND, PREPARE],
     };
     let mut operation = Operation {
         id: OperationId::generate(),

@@ -22,10 +22,20 @@ pub(crate) fn router(app: &Arc<App>) -> anyhow::Result<Router> {
     photon_service::rest::router(routes(), &openapi(), &app.auth, Arc::clone(app))
 }
 
+/// The routes that take and give bytes. They need a door of their own: other bodies than JSON, larger and slower ones.
+///
+/// # Errors
+/// Routes that cannot be: a defect.
+pub(crate) fn data_router(app: &Arc<App>) -> anyhow::Result<Router> {
+    let routes = crate::image::data::routes();
+    photon_service::rest::router(routes, &openapi(), &app.auth, Arc::clone(app))
+}
+
 /// The routes with the permissions they need.
 fn routes() -> Routes<Arc<App>> {
     Routes::new()
         .merge(crate::vm::rest::routes())
+        .merge(crate::console::rest::routes())
         .merge(crate::image::rest::routes())
         .merge(crate::host::rest::routes())
         .merge(crate::operation::rest::routes())
@@ -34,5 +44,6 @@ fn routes() -> Routes<Arc<App>> {
 /// What each route needs, for tests that try them all.
 #[must_use]
 pub fn declared() -> Vec<Declared> {
-    routes().declared().to_vec()
+    let all = routes().merge(crate::image::data::routes());
+    all.declared().to_vec()
 }

@@ -3,7 +3,7 @@
 use photon_service::openapi::{Credentials, complete};
 use utoipa::OpenApi;
 
-use crate::{host, image, operation, vm};
+use crate::{console, host, image, operation, vm};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,9 +16,12 @@ use crate::{host, image, operation, vm};
     ),
     paths(
         vm::rest::create, vm::rest::list, vm::rest::get, vm::rest::update, vm::rest::delete,
+        vm::rest::get_guest,
         vm::rest::start, vm::rest::stop, vm::rest::reboot,
-        vm::rest::pause, vm::rest::resume, vm::rest::suspend, vm::rest::resize, vm::rest::console,
-        image::rest::list, host::rest::list, operation::rest::get,
+        vm::rest::pause, vm::rest::resume, vm::rest::suspend, vm::rest::resize,
+        console::rest::get, console::rest::attach,
+        image::rest::create, image::rest::list, image::rest::get, image::rest::update, image::rest::delete,
+        image::data::put, image::data::get, host::rest::list, operation::rest::get,
     ),
     modifiers(&Credentials),
     tags(

@@ -20,6 +20,16 @@ pub(crate) struct VmNameText(String);
 #[expect(dead_code, reason = "only described, never built")]
 pub(crate) struct VmText(String);
 
+/// The id of an image.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = "^img-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+    example = "img-019ac8e5-3c00-7001-8c00-000000000004"
+)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct ImageText(String);
+
 /// The id of an operation.
 #[derive(ToSchema)]
 #[schema(
@@ -65,3 +75,27 @@ pub(crate) struct LabelsText(HashMap<String, String>);
 #[schema(value_type = String, pattern = "^sha256:[0-9a-f]{64}$")]
 #[expect(dead_code, reason = "only described, never built")]
 pub(crate) struct ImageDigestText(String);
+
+/// The id of a port of PrismNET.
+#[derive(ToSchema)]
+#[schema(value_type = String, example = "port-019ac8e5-3c00-7001-8c00-000000000003")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct PortText(String);
+
+/// The id of a subnet of PrismNET.
+#[derive(ToSchema)]
+#[schema(value_type = String, example = "subnet-019ac8e5-3c00-7001-8c00-000000000004")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct SubnetText(String);
+
+/// The id of a VPC of PrismNET.
+#[derive(ToSchema)]
+#[schema(value_type = String, example = "vpc-019ac8e5-3c00-7001-8c00-000000000005")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct VpcText(String);
+
+/// The id of a security group of PrismNET.
+#[derive(ToSchema)]
+#[schema(value_type = String, example = "sg-019ac8e5-3c00-7001-8c00-000000000006")]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct GroupText(String);

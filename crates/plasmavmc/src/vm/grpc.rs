@@ -1,5 +1,6 @@
 //! `photon.plasmavmc.v1.Vms`.
 
+use futures::stream::BoxStream;
 use photon_auth::Context;
 use photon_core::Error;
 use photon_proto::photon::plasmavmc::v1::{self as pb, vms_server::Vms};
@@ -7,27 +8,35 @@ use photon_service::{
     scope::{Home, Owner},
     versioned::Versioned,
 };
-use plasmavmc_model::{Labels, Vm};
-use tonic::{Request, Response, Status};
+use plasmavmc_model::{Interface, Labels, Vm};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    NewVm, Size, VmChange, VmFilter, hypervisor, request,
-    rest::{later, sees_hosts, wanted},
+    GuestChange, NewVm, Size, VmChange, VmFilter, guest, hypervisor, request, reservation,
+    rest::{NetworkAnswer, held, later, sees_hosts, wanted},
     service, state,
 };
 use crate::{
     app::App,
+    console,
     grpc::{
         Doors,
         fields::{ask, given, id, maybe_name, name, shown_time, valid},
     },
     image,
+    network::door,
 };
 
 fn message(vm: Versioned<Vm>, sees_hosts: bool) -> pb::Vm {
     let Versioned { value, revision } = vm;
     let host = value.host.filter(|_| sees_hosts);
+    let hold = held(&value.account).map(|(hold, until)| pb::VmHold {
+        reservation_id: hold.reservation.clone(),
+        amount: hold.amount,
+        until: until.map(shown_time),
+    });
     pb::Vm {
+        hold,
         id: value.id.to_string(),
         name: value.name.into(),
         org_id: value.org.into(),
@@ -50,13 +59,38 @@ fn message(vm: Versioned<Vm>, sees_hosts: bool) -> pb::Vm {
             .unwrap_or_default(),
         image_id: value.image.name.into(),
         image_digest: image::shown(value.image.digest),
+        networks: value.interfaces.into_iter().map(network).collect(),
         labels: value.labels.all().clone().into_iter().collect(),
         deletion_protection: value.deletion_protection,
+        hostname: value
+            .guest
+            .map(|guest| guest.hostname.into())
+            .unwrap_or_default(),
         host_id: host.map(String::from).unwrap_or_default(),
         operation_id: value.operation.map(|id| id.to_string()).unwrap_or_default(),
         created_at: Some(shown_time(value.created_at)),
         updated_at: Some(shown_time(value.updated_at)),
         revision,
+    }
+}
+
+fn network(interface: Interface) -> pb::Network {
+    let shown = NetworkAnswer::from(interface);
+    let text = |id: Option<String>| id.unwrap_or_default();
+    pb::Network {
+        port_id: text(shown.port_id.map(|id| id.to_string())),
+        subnet_id: text(shown.subnet_id.map(|id| id.to_string())),
+        vpc_id: text(shown.vpc_id.map(|id| id.to_string())),
+        ip_address: text(shown.ip_address.map(|address| address.to_string())),
+        mac_address: text(shown.mac_address),
+    }
+}
+
+fn wanted_network(asked: pb::NewNetwork) -> door::Given {
+    door::Given {
+        subnet: given(&asked.subnet_id).map(str::to_owned),
+        port: given(&asked.port_id).map(str::to_owned),
+        groups: asked.security_groups.map(|all| all.ids),
     }
 }
 
@@ -97,9 +131,19 @@ impl Vms for Doors {
                 },
                 hypervisor: hypervisor(given(&asked.hypervisor))?,
                 image: given(&asked.image_id).map(str::to_owned),
+                interfaces: door::interfaces(
+                    asked.networks.into_iter().map(wanted_network).collect(),
+                )?,
                 start: asked.start,
+                reservation: reservation(given(&asked.reservation_id).map(str::to_owned))?,
                 labels: labels(asked.labels)?,
                 deletion_protection: asked.deletion_protection,
+                guest: GuestChange::new(
+                    given(&asked.hostname).map(str::to_owned),
+                    Some(asked.ssh_keys),
+                    Some(asked.user_data.into()),
+                )?
+                .into(),
             };
             Ok(answer(&ctx, service::create(&app, &ctx, new).await?))
         })
@@ -150,10 +194,53 @@ impl Vms for Doors {
                 name: asked.name.map(|name| valid("name", name)).transpose()?,
                 labels: asked.labels.map(|all| labels(all.labels)).transpose()?,
                 deletion_protection: asked.deletion_protection,
+                guest: GuestChange::new(
+                    asked.hostname,
+                    asked.ssh_keys.map(|all| all.ssh_keys),
+                    asked.user_data.map(Into::into),
+                )?,
             };
             let owner = Owner::default();
             let vm = service::update(&app, &ctx, id, &owner, &change, asked.revision).await?;
             Ok(answer(&ctx, vm))
+        })
+        .await
+    }
+
+    async fn get_guest(
+        &self,
+        request: Request<pb::GetVmGuestRequest>,
+    ) -> Result<Response<pb::VmGuest>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            let id = id("vm", &asked.id)?;
+            let (hostname, data) = guest::get(&app, &ctx, id, &Owner::default()).await?;
+            Ok(pb::VmGuest {
+                hostname: hostname.map(String::from).unwrap_or_default(),
+                ssh_keys: data.ssh_keys.into_iter().map(String::from).collect(),
+                user_data: data.user_data.bytes().to_vec().into(),
+            })
+        })
+        .await
+    }
+
+    async fn get_console(
+        &self,
+        request: Request<pb::GetVmConsoleRequest>,
+    ) -> Result<Response<pb::VmConsole>, Status> {
+        self.serve(request, |app, ctx, asked| async move {
+            console::grpc::read(&app, &ctx, asked).await
+        })
+        .await
+    }
+
+    type ConsoleStream = BoxStream<'static, Result<pb::VmConsoleOutput, Status>>;
+
+    async fn console(
+        &self,
+        request: Request<Streaming<pb::VmConsoleInput>>,
+    ) -> Result<Response<Self::ConsoleStream>, Status> {
+        self.serve(request, |app, ctx, inputs| async move {
+            console::grpc::attach(&app, &ctx, inputs).await
         })
         .await
     }

@@ -1,6 +1,7 @@
 //! Virtual machines. Their states are in [`state`], what requests make of them in [`request`].
 
 pub(crate) mod grpc;
+pub(crate) mod guest;
 pub(crate) mod request;
 pub(crate) mod rest;
 pub(crate) mod service;
@@ -10,8 +11,9 @@ use std::fmt;
 
 use photon_core::Error;
 use photon_service::scope::{Home, Owner};
-use plasmavmc_model::{HostUse, Hypervisor, Labels, State, VmName};
+use plasmavmc_model::{HostUse, Hypervisor, Interface, Labels, State, VmName};
 
+pub(crate) use self::guest::{GuestChange, NewGuest};
 use crate::refusal;
 
 /// The most CPUs of a VM.
@@ -32,9 +34,13 @@ pub(crate) struct NewVm {
     pub(crate) hypervisor: Option<Hypervisor>,
     /// As it was named; none: the default.
     pub(crate) image: Option<String>,
+    pub(crate) interfaces: Vec<Interface>,
     pub(crate) start: bool,
+    /// The project's own, to replace the first hold.
+    pub(crate) reservation: Option<String>,
     pub(crate) labels: Labels,
     pub(crate) deletion_protection: bool,
+    pub(crate) guest: NewGuest,
 }
 
 /// How large a VM is.
@@ -91,12 +97,32 @@ pub(crate) fn hypervisor(text: Option<&str>) -> Result<Option<Hypervisor>, Error
     .transpose()
 }
 
+/// The most bytes of a reservation's id.
+const MOST_RESERVATION: usize = 200;
+
+/// A reservation that is named; whether it is one, CreditService knows.
+pub(crate) fn reservation(text: Option<String>) -> Result<Option<String>, Error> {
+    let is_good = |text: &String| {
+        (1..=MOST_RESERVATION).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match text {
+        Some(text) if !is_good(&text) => Err(Error::validation(
+            "reservation_id",
+            "value",
+            "reservation_id must be the id of a reservation, as rsv-…",
+        )),
+        text => Ok(text),
+    }
+}
+
 /// What changes of a VM by a PATCH.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct VmChange {
     pub(crate) name: Option<VmName>,
     pub(crate) labels: Option<Labels>,
     pub(crate) deletion_protection: Option<bool>,
+    pub(crate) guest: GuestChange,
 }
 
 /// Which VMs to list.

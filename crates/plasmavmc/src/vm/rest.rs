@@ -1,6 +1,6 @@
 //! `/api/v1/vms`.
 
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use axum::extract::State;
 use jiff::Timestamp;
@@ -15,16 +15,23 @@ use photon_service::{
     scope::{Home, Owner},
     versioned::Versioned,
 };
-use plasmavmc_model::{Hypervisor, Labels, OperationId, Power, Vm, VmId, VmName};
+use plasmavmc_model::{
+    Account, AskedPort, Hold, Hypervisor, Interface, Labels, OperationId, PortId, Power, SubnetId,
+    Vm, VmId, VmName, VpcId,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{NewVm, Size, VmChange, VmFilter, hypervisor, request::Request, service};
+use super::{
+    GuestChange, NewVm, Size, VmChange, VmFilter, hypervisor, request::Request, reservation,
+    service,
+};
 use crate::{
     app::App,
-    image,
+    image, network,
     rest::schema::{
-        HypervisorText, ImageDigestText, LabelsText, OperationText, StateText, VmNameText, VmText,
+        GroupText, HypervisorText, ImageDigestText, LabelsText, OperationText, PortText, StateText,
+        SubnetText, VmNameText, VmText, VpcText,
     },
 };
 
@@ -35,6 +42,7 @@ pub(crate) fn routes() -> Routes<Arc<App>> {
         .get("/api/v1/vms/{id}", "plasmavmc.vms.get", get)
         .patch("/api/v1/vms/{id}", "plasmavmc.vms.update", update)
         .delete("/api/v1/vms/{id}", "plasmavmc.vms.delete", delete)
+        .get("/api/v1/vms/{id}/guest", "plasmavmc.vms.update", get_guest)
         .post("/api/v1/vms/{id}/start", "plasmavmc.vms.start", start)
         .post("/api/v1/vms/{id}/stop", "plasmavmc.vms.stop", stop)
         .post("/api/v1/vms/{id}/reboot", "plasmavmc.vms.reboot", reboot)
@@ -42,7 +50,6 @@ pub(crate) fn routes() -> Routes<Arc<App>> {
         .post("/api/v1/vms/{id}/resume", "plasmavmc.vms.resume", resume)
         .post("/api/v1/vms/{id}/suspend", "plasmavmc.vms.suspend", suspend)
         .post("/api/v1/vms/{id}/resize", "plasmavmc.vms.resize", resize)
-        .get("/api/v1/vms/{id}/console", "plasmavmc.vms.console", console)
 }
 
 /// A VM to be made.
@@ -74,9 +81,16 @@ pub(crate) struct CreateBody {
     /// The size of its root disk, in GiB. Without it there is none.
     #[schema(minimum = 1, maximum = 16384)]
     disk_size_gb: Option<u64>,
+    /// What it is connected to, in order; isolated without any.
+    #[serde(default)]
+    #[schema(max_items = 8, required = false)]
+    networks: Vec<NetworkBody>,
     /// Whether it is to run as soon as it is made.
     #[serde(default)]
     start: bool,
+    /// A reservation of the project's own at CreditService that replaces what the first start would hold.
+    #[schema(max_length = 200, example = "rsv-019ac8e5-3c00-7001-8c00-000000000001")]
+    reservation_id: Option<String>,
     /// What it is sorted by.
     #[serde(default)]
     #[schema(value_type = LabelsText, required = false)]
@@ -84,6 +98,41 @@ pub(crate) struct CreateBody {
     /// Whether it is refused to be deleted.
     #[serde(default)]
     deletion_protection: bool,
+    /// What its guest is called: letters, digits and hyphens, parted by dots. Without it, it is made from the name.
+    #[schema(max_length = 63, example = "app-server-03")]
+    hostname: Option<String>,
+    /// Who may log in: public keys as OpenSSH writes them, without options, for cloud-init.
+    #[schema(max_items = 16, example = json!(["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS ann"]))]
+    ssh_keys: Option<Vec<String>>,
+    /// What its guest runs at its first boot, by cloud-init: up to 64 KiB. Only shown to those who may change it.
+    #[schema(max_length = 65536, example = "#cloud-config\npackages: [nginx]\n")]
+    user_data: Option<String>,
+}
+
+/// An interface: a port that is made for the VM in a subnet, and goes with it; or one that is there.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewVmNetwork)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NetworkBody {
+    /// The subnet, one of the project's.
+    #[schema(value_type = Option<SubnetText>)]
+    subnet_id: Option<String>,
+    /// Instead: a port of the project's, for a guest, that nobody uses.
+    #[schema(value_type = Option<PortText>)]
+    port_id: Option<String>,
+    /// Of a port that is made. Without it: the project's default group.
+    #[schema(value_type = Option<Vec<GroupText>>, max_items = 16)]
+    security_group_ids: Option<Vec<String>>,
+}
+
+impl From<NetworkBody> for network::door::Given {
+    fn from(body: NetworkBody) -> Self {
+        Self {
+            subnet: body.subnet_id,
+            port: body.port_id,
+            groups: body.security_group_ids,
+        }
+    }
 }
 
 /// What changes of a VM; what is absent stays.
@@ -99,6 +148,15 @@ pub(crate) struct ChangeBody {
     labels: Option<Labels>,
     /// Whether it is refused to be deleted.
     deletion_protection: Option<bool>,
+    /// What its guest is called, from its next boot on.
+    #[schema(max_length = 63)]
+    hostname: Option<String>,
+    /// All keys of those who may log in. A guest that has been set up does not look again.
+    #[schema(max_items = 16)]
+    ssh_keys: Option<Vec<String>>,
+    /// What its guest runs; empty: nothing.
+    #[schema(max_length = 65536)]
+    user_data: Option<String>,
 }
 
 /// How a VM is to end what it runs.
@@ -182,21 +240,104 @@ pub(crate) struct Answer {
     image_id: Name,
     #[schema(value_type = ImageDigestText)]
     image_digest: String,
+    /// Its interfaces, in order.
+    networks: Vec<NetworkAnswer>,
     #[schema(value_type = LabelsText)]
     labels: Labels,
     deletion_protection: bool,
+    /// What its guest is told that it is called; null of VMs from before there was anything to tell.
+    hostname: Option<String>,
     /// Where it is; null to those who may not see hosts.
     #[schema(value_type = Option<IdText>)]
     host_id: Option<Name>,
     /// What is being done to it.
     #[schema(value_type = Option<OperationText>)]
     operation_id: Option<OperationId>,
+    /// What is held for it at CreditService; null where nothing is.
+    hold: Option<HoldAnswer>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
     /// The store's revision of its last change.
     revision: i64,
+}
+
+/// What a guest is told at its first boot.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = VmGuest)]
+pub(crate) struct GuestAnswer {
+    hostname: Option<String>,
+    ssh_keys: Vec<String>,
+    /// As a text; what is none is shown by `user_data_base64`.
+    user_data: Option<String>,
+    /// In base64.
+    user_data_base64: String,
+}
+
+/// An interface of a VM; without a port while it is being made.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = VmNetwork)]
+pub(crate) struct NetworkAnswer {
+    #[schema(value_type = Option<PortText>)]
+    pub(crate) port_id: Option<PortId>,
+    #[schema(value_type = Option<SubnetText>)]
+    pub(crate) subnet_id: Option<SubnetId>,
+    #[schema(value_type = Option<VpcText>)]
+    pub(crate) vpc_id: Option<VpcId>,
+    #[schema(value_type = Option<String>, format = Ipv4)]
+    pub(crate) ip_address: Option<Ipv4Addr>,
+    #[schema(example = "06:5a:00:00:00:01")]
+    pub(crate) mac_address: Option<String>,
+}
+
+impl From<Interface> for NetworkAnswer {
+    fn from(interface: Interface) -> Self {
+        let (subnet, port) = match interface.asked {
+            AskedPort::InSubnet { subnet, .. } => (Some(subnet), None),
+            AskedPort::Named { port } => (None, Some(port)),
+        };
+        match interface.port {
+            Some(bound) => Self {
+                port_id: Some(bound.port),
+                subnet_id: Some(bound.subnet),
+                vpc_id: Some(bound.vpc),
+                ip_address: Some(bound.ip_address),
+                mac_address: Some(bound.mac_address),
+            },
+            None => Self {
+                port_id: port,
+                subnet_id: subnet,
+                vpc_id: None,
+                ip_address: None,
+                mac_address: None,
+            },
+        }
+    }
+}
+
+/// Money that is held for the time that a VM runs.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = VmHold)]
+pub(crate) struct HoldAnswer {
+    /// The reservation.
+    reservation_id: String,
+    /// In minor units of the wallet's currency.
+    amount: i64,
+    /// When the period is over, and the next one is held; null before it runs.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+}
+
+impl HoldAnswer {
+    fn of(account: &Account) -> Option<Self> {
+        let (hold, until) = held(account)?;
+        Some(Self {
+            reservation_id: hold.reservation.clone(),
+            amount: hold.amount,
+            until,
+        })
+    }
 }
 
 /// VMs.
@@ -207,6 +348,13 @@ pub(crate) struct ListAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     next_page_token: Option<String>,
+}
+
+/// What is held for a VM, and until when, if it costs anything.
+pub(crate) fn held(account: &Account) -> Option<(&Hold, Option<Timestamp>)> {
+    let bill = account.bill.as_ref()?;
+    let hold = bill.hold.as_ref().filter(|hold| hold.amount > 0)?;
+    Some((hold, bill.until))
 }
 
 /// The word for what was asked for.
@@ -241,15 +389,26 @@ impl Answer {
             hypervisor_in_use: value.status.hypervisor.map(Hypervisor::as_str),
             image_id: value.image.name,
             image_digest: image::shown(value.image.digest),
+            networks: value.interfaces.into_iter().map(Into::into).collect(),
             labels: value.labels,
             deletion_protection: value.deletion_protection,
+            hostname: value.guest.map(|guest| guest.hostname.into()),
             host_id: value.host.filter(|_| sees_hosts),
             operation_id: value.operation,
+            hold: HoldAnswer::of(&value.account),
             created_at: value.created_at,
             updated_at: value.updated_at,
             revision,
         }
     }
+}
+
+fn guest(
+    hostname: Option<String>,
+    ssh_keys: Option<Vec<String>>,
+    user_data: Option<String>,
+) -> Result<GuestChange, Error> {
+    GuestChange::new(hostname, ssh_keys, user_data.map(String::into_bytes))
 }
 
 fn ok(ctx: &Context, vm: Versioned<Vm>) -> Revised<Answer> {
@@ -276,9 +435,12 @@ pub(crate) async fn create(
         },
         hypervisor: hypervisor(body.hypervisor.as_deref())?,
         image: body.image_id,
+        interfaces: network::door::interfaces(body.networks.into_iter().map(Into::into).collect())?,
         start: body.start,
+        reservation: reservation(body.reservation_id)?,
         labels: body.labels,
         deletion_protection: body.deletion_protection,
+        guest: guest(body.hostname, body.ssh_keys, body.user_data)?.into(),
     };
     let vm = service::create(&app, &ctx, new).await?;
     Ok(Revised::created(
@@ -351,9 +513,32 @@ pub(crate) async fn update(
         name: body.name,
         labels: body.labels,
         deletion_protection: body.deletion_protection,
+        guest: guest(body.hostname, body.ssh_keys, body.user_data)?,
     };
     let vm = service::update(&app, &ctx, id, &owner.into(), &change, expected).await?;
     Ok(ok(&ctx, vm))
+}
+
+/// What a VM's guest is told at its first boot, for those who may change it.
+#[utoipa::path(
+    get, path = "/api/v1/vms/{id}/guest", tag = "vms", operation_id = "get_vm_guest",
+    params(("id" = VmText, Path), OwnerQuery),
+    responses((status = 200, body = Envelope<GuestAnswer>), Failure)
+)]
+pub(crate) async fn get_guest(
+    State(app): State<Arc<App>>,
+    ctx: Context,
+    Path(id): Path<VmId>,
+    Query(owner): Query<OwnerQuery>,
+) -> RestResult<GuestAnswer> {
+    let (hostname, data) = super::guest::get(&app, &ctx, id, &owner.into()).await?;
+    let text = String::from_utf8(data.user_data.bytes().to_vec());
+    Ok(Data(GuestAnswer {
+        hostname: hostname.map(String::from),
+        ssh_keys: data.ssh_keys.into_iter().map(String::from).collect(),
+        user_data: text.ok(),
+        user_data_base64: data.user_data.into(),
+    }))
 }
 
 /// Has a VM deleted, whatever it does. It is `Deleting` until nothing of it is left on its host.
@@ -511,19 +696,4 @@ pub(crate) async fn resize(
     // What can never be is said even before it can be done at all.
     Size::new(vcpus, memory_mib.unwrap_or(vm.memory_mib), None)?;
     Err(later("resizing a VM").into())
-}
-
-/// What a VM says on its serial console. Not there yet.
-#[utoipa::path(
-    get, path = "/api/v1/vms/{id}/console", tag = "vms", operation_id = "get_vm_console",
-    params(("id" = VmText, Path), OwnerQuery),
-    responses((status = 501, body = photon_server::rest::ErrorEnvelope), Failure)
-)]
-pub(crate) async fn console(
-    State(app): State<Arc<App>>,
-    ctx: Context,
-    Path(id): Path<VmId>,
-    Query(owner): Query<OwnerQuery>,
-) -> Result<Revised<Answer>, RestError> {
-    not_yet(&app, &ctx, id, owner, "the console of a VM").await
 }

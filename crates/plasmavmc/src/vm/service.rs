@@ -1,6 +1,7 @@
 //! The use cases of VMs: they change what is wanted. What comes of it is the controller's.
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use photon_auth::Context;
 use photon_core::Error;
 use photon_service::{
@@ -11,16 +12,22 @@ use photon_service::{
     versioned::{Versioned, expect},
 };
 use photon_store::Stored;
-use plasmavmc_model::{Power, State, Status, Vm, VmId, Wanted, vm::index};
+use plasmavmc_model::{Account, GuestData, Power, State, Status, Vm, VmId, Wanted, vm::index};
 
 use super::{
-    NewVm, VmChange, VmFilter,
+    NewVm, VmChange, VmFilter, guest,
     request::{self, Change, Request},
     state,
 };
 use crate::{
     app::App,
-    controller, image,
+    controller,
+    image::{
+        self,
+        resolve::{Chosen, resolve},
+    },
+    money::Taken,
+    network,
     operation::{self, VmOperation},
     placement::{self, Lacking, Need},
     refusal,
@@ -50,50 +57,128 @@ fn now() -> Timestamp {
 /// Writes down that a VM is to be made. What no host could take at this moment is refused at once; the operation decides.
 pub(crate) async fn create(app: &App, ctx: &Context, new: NewVm) -> Result<Versioned<Vm>, Error> {
     scope::allow_new(ctx, &new.home)?;
+    network::door::check(app, ctx, &new.home, &new.interfaces).await?;
     let offers = controller::offers(app).await?;
-    let vm = of(app, new, !offers.is_empty())?;
-    let need = Need::of(&vm);
-    placement::place(&offers, &need, &app.config.placement)
-        .map_err(|why| refusal::no_capacity(need.size, &why))?;
-    let operation = operation::begin(operation::CREATE, &vm, ctx, vm.created_at);
-    let vm = Vm {
-        operation: Some(operation.id),
-        ..vm
-    };
-    let mut transaction = app.store.transaction();
-    transaction.create(&app.records(), &vm.key(), &vm)?;
-    transaction.create(&app.records(), &operation.key(), &operation)?;
-    let act = act(&vm)
-        .detail("vcpus", vm.vcpus)
-        .detail("memory_mib", vm.memory_mib)
-        .detail("image", image::shown(vm.image.digest));
-    let revision = app.commit_new(ctx, transaction, &act).await?;
-    Ok(Versioned::new(vm, revision))
-}
-
-/// The record of a VM that nobody has seen yet.
-fn of(app: &App, new: NewVm, is_any_host_there: bool) -> Result<Vm, Error> {
-    let config = &app.config.vm;
-    let text = new.image.as_deref().unwrap_or(&config.default_image);
-    let (image, boots_from) = image::resolve(&app.hosts.images(), text).map_err(|error| {
+    let chosen = resolve(app, &new.home, new.image.as_deref()).await;
+    let chosen = chosen.map_err(|error| {
         // Where nothing is, it is not the image that is at fault.
-        if is_any_host_there {
+        if !offers.is_empty() || new.image.is_some() && !is_missing(&error) {
             return error;
         }
         refusal::no_capacity(new.size.into(), &Lacking::Host)
     })?;
+    let disk_gib = disk_size(new.size.disk_gib, &chosen)?;
+    let record = chosen.record.clone();
+    let reservation = new.reservation.clone();
+    let (mut vm, data) = of(app, new, chosen, disk_gib);
+    let need = Need::of(&vm);
+    placement::place(&offers, &need, &app.config.placement)
+        .map_err(|why| refusal::no_capacity(need.size, &why))?;
+    if let Some(id) = &reservation {
+        app.money
+            .name_reservation(&mut vm, id, ctx.deadline)
+            .await?;
+    }
+    let taken = take(app, ctx, &mut vm).await?;
+    let operation = operation::begin(operation::CREATE, &vm, ctx, vm.created_at);
+    vm.operation = Some(operation.id);
+    let mut transaction = app.store.transaction();
+    transaction.create(&app.records(), &vm.key(), &vm)?;
+    transaction.create(&app.records(), &operation.key(), &operation)?;
+    if let Some(data) = &data {
+        transaction.create(&app.records(), &vm.key(), data)?;
+    }
+    if let Some(record) = &record {
+        // As long as it is there, or a VM of it, its content is kept.
+        transaction.unchanged(&app.records(), record)?;
+    }
+    let act = act(&vm)
+        .detail("vcpus", vm.vcpus)
+        .detail("memory_mib", vm.memory_mib)
+        .detail("image", image::shown(vm.image.digest));
+    match app.commit_new(ctx, transaction, &act).await {
+        Ok(revision) => Ok(Versioned::new(vm, revision)),
+        Err(error) => {
+            // Otherwise it may have been written.
+            if is_certain(&error) {
+                app.money.give_back(&taken, None).await;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Whether nothing was written.
+fn is_certain(error: &photon_store::Error) -> bool {
+    matches!(
+        error,
+        photon_store::Error::Done { .. }
+            | photon_store::Error::AlreadyExists { .. }
+            | photon_store::Error::Conflict { .. }
+    )
+}
+
+/// Takes what a VM needs that is to be made: its units and, if it is to run, the money of the first period.
+async fn take(app: &App, ctx: &Context, vm: &mut Vm) -> Result<Vec<Taken>, Error> {
+    let units = app.money.take_units(vm, ctx.deadline).await?;
+    if vm.wanted.power != Power::Running {
+        return Ok(vec![units]);
+    }
+    match app.money.take_start(vm, ctx.deadline).await {
+        Ok(hold) => Ok(vec![units, hold]),
+        Err(error) => {
+            app.money.give_back(&[units], None).await;
+            Err(error)
+        }
+    }
+}
+
+/// Whether nothing of that name was found.
+fn is_missing(error: &Error) -> bool {
+    error
+        .details()
+        .is_some_and(|details| details["constraint"] == "exists")
+}
+
+/// The size of the root disk, in GiB: at least that of what it begins with, and that if nothing is asked.
+fn disk_size(asked: Option<u32>, chosen: &Chosen) -> Result<Option<u32>, Error> {
+    if chosen.base.is_none() {
+        return Ok(asked);
+    }
+    let least = chosen.virtual_bytes.div_ceil(1 << 30).max(1);
+    let least = u32::try_from(least).map_err(Error::internal)?;
+    match asked {
+        Some(asked) if asked < least => {
+            let message = format!(
+                "disk_size_gb must be at least {least}: so large is the disk of image {}",
+                chosen.image.name
+            );
+            Err(Error::validation("disk_size_gb", "range", message))
+        }
+        asked => Ok(Some(asked.unwrap_or(least))),
+    }
+}
+
+/// The record of a VM that nobody has seen yet.
+fn of(app: &App, new: NewVm, chosen: Chosen, disk_gib: Option<u32>) -> (Vm, Option<GuestData>) {
+    let config = &app.config.vm;
     let now = now();
-    Ok(Vm {
-        id: VmId::generate(),
+    let id = VmId::generate();
+    let (guest, data) = new.guest.of(id, &new.name);
+    let vm = Vm {
+        id,
         name: new.name,
         org: new.home.org,
         project: new.home.project,
         vcpus: new.size.vcpus,
         memory_mib: new.size.memory_mib,
-        disk_gib: new.size.disk_gib,
+        disk_gib,
         hypervisor: new.hypervisor,
-        image,
-        boots_from,
+        image: chosen.image,
+        boots_from: chosen.boots_from,
+        interfaces: new.interfaces,
+        base: chosen.base,
+        guest: Some(guest),
         labels: new.labels,
         deletion_protection: new.deletion_protection,
         wanted: Wanted {
@@ -111,6 +196,7 @@ fn of(app: &App, new: NewVm, is_any_host_there: bool) -> Result<Vm, Error> {
         hardware: None,
         deleting: None,
         operation: None,
+        account: Account::default(),
         status: Status {
             state: State::Creating,
             reason: String::new(),
@@ -121,7 +207,8 @@ fn of(app: &App, new: NewVm, is_any_host_there: bool) -> Result<Vm, Error> {
         },
         created_at: now,
         updated_at: now,
-    })
+    };
+    (vm, data)
 }
 
 /// Reads a VM.
@@ -181,6 +268,8 @@ pub(crate) async fn update(
             return Err(refusal::deleting(id).into());
         }
         let before = vm.value.clone();
+        let mut transaction = app.store.transaction();
+        guest::change(app, &mut vm.value, &change.guest, &mut transaction).await?;
         if let Some(name) = &change.name {
             vm.value.name = name.clone();
         }
@@ -195,11 +284,10 @@ pub(crate) async fn update(
         }
         if vm.value.name != before.name {
             // Its host shows it by its name to whoever looks there.
-            vm.value.wanted.generation += 1;
+            vm.value.wanted.generation = before.wanted.generation + 1;
         }
         vm.value.updated_at = now();
         let act = act(&vm.value).changed(&before, &vm.value);
-        let mut transaction = app.store.transaction();
         transaction.replace(&app.records(), &vm)?;
         let revision = app.commit(ctx, &transaction, &act).await?;
         Ok(Versioned::new(vm.value, revision))
@@ -224,7 +312,14 @@ pub(crate) async fn power(
     owner: &Owner,
     request: Request,
 ) -> Result<Versioned<Vm>, Error> {
-    contended(ctx, || try_power(app, ctx, id, owner, request)).await
+    // What several attempts take is the same, but for a moment that may pass between them.
+    let taken: Mutex<Vec<Taken>> = Mutex::default();
+    let result = contended(ctx, || try_power(app, ctx, id, owner, request, &taken)).await;
+    if let Ok(vm) = &result {
+        let taken = taken.into_inner();
+        app.money.give_back(&taken, Some(&vm.value)).await;
+    }
+    result
 }
 
 async fn try_power(
@@ -233,15 +328,24 @@ async fn try_power(
     id: VmId,
     owner: &Owner,
     request: Request,
+    taken: &Mutex<Vec<Taken>>,
 ) -> Result<Versioned<Vm>, Lost> {
     let mut vm = find(app, ctx, id, owner).await?;
     let mut transaction = app.store.transaction();
     let now = now();
     match request::change(&vm.value, request, now)? {
         Change::Nothing => return Ok(vm.into()),
-        Change::Want(wanted) => vm.value.wanted = wanted,
+        Change::Want(wanted) => {
+            vm.value.wanted = wanted;
+            if request == Request::Start {
+                let hold = app.money.take_start(&mut vm.value, ctx.deadline).await?;
+                taken.lock().push(hold);
+            }
+        }
         Change::MakeAnew(wanted) => {
             vm.value.wanted = wanted;
+            let all = take(app, ctx, &mut vm.value).await?;
+            taken.lock().extend(all);
             vm.value.status = Status {
                 state: State::Creating,
                 reason: String::new(),

@@ -52,7 +52,7 @@ async fn a_host_that_cannot_make_it_fails_the_creation_and_keeps_nothing() {
         .iter()
         .map(|step| &step["state"])
         .collect();
-    assert_eq!(states, ["undone", "undone"]);
+    assert_eq!(states, ["undone", "undone", "undone"]);
     let failed = house.operator.until(&vm, "Error").await;
     assert_eq!(failed["state_reason"], "prepare: the disk is full");
     assert_eq!(

@@ -126,13 +126,54 @@ async fn it_is_the_same_as_rest() {
         .unwrap_err();
     assert_eq!(said(&later), (Code::Unimplemented, "NOT_IMPLEMENTED"));
 
-    let mut images = ImagesClient::new(channel.clone());
-    let images = images
-        .list(pb::ListImagesRequest {})
+    let mut listing = ImagesClient::new(channel.clone());
+    let images = listing
+        .list(pb::ListImagesRequest::default())
         .await
         .unwrap()
         .into_inner();
     assert_eq!(images.images[0].id, "photon-mini");
+    let new = pb::CreateImageRequest {
+        name: "debian-12".to_owned(),
+        org_id: "acme".to_owned(),
+        project_id: "shop".to_owned(),
+        format: "qcow2".to_owned(),
+        ..Default::default()
+    };
+    let mut images = ImagesClient::new(channel.clone());
+    let bad = pb::CreateImageRequest {
+        format: "vmdk".to_owned(),
+        ..new.clone()
+    };
+    let bad = images.create(bad).await.unwrap_err();
+    assert_eq!(said(&bad), (Code::InvalidArgument, "VALIDATION_ERROR"));
+    let image = images.create(new.clone()).await.unwrap().into_inner();
+    assert_eq!(
+        (image.state.as_str(), image.visibility.as_str()),
+        ("Pending", "project")
+    );
+    let twice = images.create(new).await.unwrap_err();
+    assert_eq!(said(&twice), (Code::AlreadyExists, "ALREADY_EXISTS"));
+    let change = pb::UpdateImageRequest {
+        id: image.id.clone(),
+        aliases: Some(pb::Aliases {
+            aliases: vec!["debian".to_owned()],
+        }),
+        revision: Some(image.revision),
+        ..Default::default()
+    };
+    let changed = images.update(change).await.unwrap().into_inner();
+    assert_eq!(changed.aliases, ["debian"]);
+    let id = || image.id.clone();
+    let got = images.get(pb::GetImageRequest { id: id() }).await;
+    assert_eq!(got.unwrap().into_inner(), changed);
+    let gone = pb::DeleteImageRequest {
+        id: id(),
+        revision: None,
+    };
+    images.delete(gone).await.unwrap();
+    let got = images.get(pb::GetImageRequest { id: id() }).await;
+    assert_eq!(said(&got.unwrap_err()), (Code::NotFound, "NOT_FOUND"));
     let mut hosts = HostsClient::new(channel);
     let hosts = hosts
         .list(pb::ListHostsRequest {})
@@ -145,7 +186,7 @@ async fn it_is_the_same_as_rest() {
     );
 
     let delete = pb::DeleteVmRequest {
-        id: id(),
+        id: vm.id.clone(),
         revision: None,
     };
     assert_eq!(

@@ -274,6 +274,24 @@ impl Caller {
             .unwrap()
     }
 
+    /// Bytes as they are, and where they are in a whole.
+    pub(crate) async fn bytes(
+        &self,
+        method: Method,
+        path: &str,
+        range: Option<&str>,
+        bytes: Vec<u8>,
+    ) -> Answer {
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(range) = range {
+            request = request.header("Content-Range", range);
+        }
+        answer(request.body(bytes)).await.unwrap()
+    }
+
     /// An error is one of the connection.
     pub(crate) async fn call(
         &self,
@@ -363,6 +381,12 @@ impl Caller {
             (answer.status == 404).then_some(())
         });
         gone.await.unwrap();
+    }
+
+    /// Deletes a VM, and waits until it is gone.
+    pub(crate) async fn delete_vm(&self, vm: &str) {
+        self.delete(&format!("{VMS}/{vm}")).await.data();
+        self.until_gone(vm).await;
     }
 
     /// Asks something of a VM.

@@ -149,7 +149,7 @@ async fn requests_of_a_vm_are_held_to_their_words() {
     }
     assert_eq!(
         house.operator.get(&format!("{path}/console")).await.error(),
-        (501, "NOT_IMPLEMENTED", "")
+        (503, "UNAVAILABLE", "")
     );
     // Nobody's.
     let nobody = "vm-019ac8e5-3c00-7001-8c00-000000000001";

@@ -67,6 +67,7 @@ async fn enforcing() -> Enforcing {
     let endpoint = iam.chainfire().endpoint();
     let mut config = config(&endpoint);
     config.auth.mode = Mode::Enforce;
+    config.quota.unlimited = true;
     let running = over(config).await;
     let anybody = Caller::of(&running);
     let operator = anybody.with(&system);
@@ -144,6 +145,63 @@ async fn everybody_sees_and_changes_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn images_are_their_projects_and_public_ones_the_operators() {
+    const IMAGES: &str = "/api/v1/images";
+    let house = enforcing().await;
+    let (admin, anybody) = (&house.admin, &house.anybody);
+    let editor = anybody.with(&somebody(admin, "eve", "editor", "project:shop").await);
+    let viewer = anybody.with(&somebody(admin, "vera", "viewer", "project:shop").await);
+    let stranger = anybody.with(&somebody(admin, "sam", "admin", "project:lab").await);
+    let new = |name: &str, visibility: &str| {
+        json!({
+            "name": name, "org_id": "acme", "project_id": "shop", "format": "raw", "visibility": visibility,
+        })
+    };
+    let own = editor.post(IMAGES, new("own", "project")).await.id();
+    assert_eq!(editor.post(IMAGES, new("all", "public")).await.status, 403);
+    let public = house.operator.post(IMAGES, new("all", "public")).await.id();
+    for (caller, id, status) in [
+        (&viewer, &own, 200),
+        (&stranger, &own, 404),
+        (anybody, &own, 401),
+        (&viewer, &public, 200),
+        (&stranger, &public, 200),
+    ] {
+        assert_eq!(caller.get(&format!("{IMAGES}/{id}")).await.status, status);
+    }
+    for (caller, id, status) in [
+        (&viewer, &own, 403),
+        (&stranger, &own, 404),
+        (&editor, &public, 403),
+    ] {
+        let path = format!("{IMAGES}/{id}");
+        let changed = caller.patch(&path, json!({ "name": "x" })).await;
+        assert_eq!(changed.status, status);
+        assert_eq!(caller.delete(&path).await.status, status);
+    }
+    let publish = json!({ "visibility": "public" });
+    let path = format!("{IMAGES}/{own}");
+    assert_eq!(editor.patch(&path, publish).await.status, 403);
+    for caller in [&viewer, &stranger] {
+        let data = caller
+            .bytes(reqwest::Method::PUT, &format!("{path}/data"), None, vec![0])
+            .await;
+        assert!([403, 404].contains(&data.status), "{data:?}");
+    }
+    let names = async |caller: &Caller| {
+        let listed = caller.get(IMAGES).await;
+        let images = listed.data()["images"].as_array().unwrap().clone();
+        let names = images
+            .iter()
+            .map(|image| image["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(&viewer).await, ["photon-mini", "own", "all"]);
+    assert_eq!(names(&stranger).await, ["photon-mini", "all"]);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
     let house = enforcing().await;
     let editor = somebody(&house.admin, "eve", "editor", "project:shop").await;
@@ -151,6 +209,10 @@ async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
     let made = editor.vm(json!({ "start": true })).await;
     let (vm, operation) = (made.id(), made.text("operation_id"));
     editor.until(&vm, "Running").await;
+    let new_image = json!({
+        "name": "debian-12", "org_id": "acme", "project_id": "shop", "format": "raw",
+    });
+    let image = editor.post("/api/v1/images", new_image.clone()).await.id();
     // Somebody with a good token who may do nothing any more.
     let stranger = somebody(&house.admin, "stranger", "viewer", "project:lab").await;
     let bindings = house.admin.get("/api/v1/bindings").await;
@@ -167,7 +229,7 @@ async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
     for (prefix, id) in [
         ("/api/v1/vms", &vm),
         ("/api/v1/operations", &operation),
-        ("/api/v1/images", &vm),
+        ("/api/v1/images", &image),
         ("/api/v1/hosts", &vm),
     ] {
         let routes: Vec<_> = plasmavmc::rest::declared()
@@ -183,6 +245,9 @@ async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
                 .body("POST /api/v1/vms", new.clone())
                 .body("PATCH /api/v1/vms/{id}", json!({ "name": "x" }))
                 .body("POST /api/v1/vms/{id}/resize", json!({ "vcpus": 2 })),
+            "/api/v1/images" => sweep
+                .body("POST /api/v1/images", new_image.clone())
+                .body("PATCH /api/v1/images/{id}", json!({ "name": "x" })),
             _ => sweep,
         };
         sweep.run().await.unwrap().assert_closed();
@@ -197,15 +262,42 @@ async fn nothing_opens_to_a_bad_credential_or_to_a_stranger() {
         ..Default::default()
     };
     let by_id = [
-        "Get", "Update", "Delete", "Start", "Stop", "Reboot", "Pause", "Resume", "Suspend",
+        "Get",
+        "Update",
+        "Delete",
+        "Start",
+        "Stop",
+        "Reboot",
+        "Pause",
+        "Resume",
+        "Suspend",
         "Resize",
+        "GetGuest",
+        "GetConsole",
+        "Console",
     ];
     let grpc = format!("http://{}", house.running.grpc_address());
     let sweep = Sweep::new(tokens).grpc(&grpc, methods(&plasmavmc::methods()));
     let sweep = by_id.iter().fold(sweep, |sweep, method| {
         sweep.message(&format!("photon.plasmavmc.v1.Vms/{method}"), of(&vm))
     });
+    let sweep = ["Get", "Update", "Delete"]
+        .iter()
+        .fold(sweep, |sweep, method| {
+            sweep.message(&format!("photon.plasmavmc.v1.Images/{method}"), of(&image))
+        });
+    let create_image = pb::CreateImageRequest {
+        name: "n".to_owned(),
+        org_id: "acme".to_owned(),
+        project_id: "shop".to_owned(),
+        format: "raw".to_owned(),
+        ..Default::default()
+    };
     let sweep = sweep
+        .message(
+            "photon.plasmavmc.v1.Images/Create",
+            create_image.encode_to_vec(),
+        )
         .message("photon.plasmavmc.v1.Vms/Create", create.encode_to_vec())
         .message("photon.plasmavmc.v1.Operations/Get", of(&operation));
     sweep.run().await.unwrap().assert_closed();
