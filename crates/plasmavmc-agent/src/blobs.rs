@@ -44,8 +44,10 @@ use crate::{
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Younger blobs are not deleted: whoever had them made may not have written it down yet.
 const TOO_NEW: Duration = Duration::from_secs(3600);
-/// The most uploads that are under way.
+/// The most uploads that are under way. Copies do not count: there are as many as are wanted, and VMs wait for them.
 const MOST_UPLOADS: usize = 256;
+/// How the names of uploads begin that are copies from another host.
+pub(crate) const COPY: &str = "copy-";
 /// Space that is left free.
 const SPARE: u64 = 256 << 20;
 
@@ -55,7 +57,9 @@ pub struct Blobs {
     images: Arc<Images>,
     files: Files,
     uploads: PathBuf,
-    busy: Mutex<BTreeSet<Name>>,
+    busy: Arc<Mutex<BTreeSet<Name>>>,
+    /// Bytes that are left free.
+    spare: u64,
     /// That a blob came or went.
     pub changed: Notify,
 }
@@ -76,14 +80,14 @@ struct Became {
 }
 
 /// Whose upload it is as long as this lives.
-struct Hold<'a> {
-    blobs: &'a Blobs,
+struct Hold {
+    busy: Arc<Mutex<BTreeSet<Name>>>,
     name: Name,
 }
 
-impl Drop for Hold<'_> {
+impl Drop for Hold {
     fn drop(&mut self) {
-        self.blobs.busy.lock().remove(&self.name);
+        self.busy.lock().remove(&self.name);
     }
 }
 
@@ -95,18 +99,19 @@ impl Blobs {
             files: Files::new(state),
             uploads: state.join("images").join("uploads"),
             images,
-            busy: Mutex::default(),
+            busy: Arc::default(),
+            spare: SPARE,
             changed: Notify::new(),
         }
     }
 
-    fn hold(&self, name: &Name) -> Result<Hold<'_>, Error> {
+    fn hold(&self, name: &Name) -> Result<Hold, Error> {
         if !self.busy.lock().insert(name.clone()) {
             let message = format!("somebody else is writing to upload {name}");
             return Err(Error::conflict(message).with_details(json!({ "constraint": "busy" })));
         }
         Ok(Hold {
-            blobs: self,
+            busy: Arc::clone(&self.busy),
             name: name.clone(),
         })
     }
@@ -141,12 +146,13 @@ impl Blobs {
     /// `NO_CAPACITY`: there is no room. `CONFLICT`: somebody writes to it.
     pub async fn begin(&self, name: &Name, bytes: u64) -> Result<u64, Error> {
         let _hold = self.hold(name)?;
-        if let Some(form) = self.known(name)?.filter(|form| form.bytes == bytes) {
+        let known = self.known(name)?.filter(|form| form.bytes == bytes);
+        if let Some(form) = known.filter(|form| self.is_there(name, form)) {
             return self.offset(name, &form);
         }
         fs::create_dir_all(&self.uploads).map_err(Error::internal)?;
-        let others = fs::read_dir(&self.uploads).map_err(Error::internal)?;
-        if others.count() >= 2 * MOST_UPLOADS {
+        let is_copy = name.as_str().starts_with(COPY);
+        if !is_copy && self.under_way().map_err(Error::internal)? >= 2 * MOST_UPLOADS {
             return Err(Error::new(
                 Code::NO_CAPACITY,
                 "too many uploads are under way",
@@ -155,20 +161,31 @@ impl Blobs {
         self.throw_away(name)?;
         self.room_for(bytes)?;
         fs::File::create(self.part(name)).map_err(failed)?;
-        self.keep(
-            name,
-            &Form {
-                v: 1,
-                bytes,
-                became: None,
-            },
-        )?;
+        let form = Form {
+            v: 1,
+            bytes,
+            became: None,
+        };
+        keep(&self.form(name), &form).map_err(failed)?;
         Ok(0)
     }
 
-    fn keep(&self, name: &Name, form: &Form) -> Result<(), Error> {
-        let bytes = serde_json::to_vec(form).map_err(Error::internal)?;
-        replace(&self.form(name), &bytes).map_err(failed)
+    /// Whether one that is known has what it says. A crash between the rename and the note of it leaves a note of nothing.
+    fn is_there(&self, name: &Name, form: &Form) -> bool {
+        match form.became {
+            Some(became) => self.holds(became.digest),
+            None => self.part(name).exists(),
+        }
+    }
+
+    /// How many files there are of uploads, two of each at most.
+    fn under_way(&self) -> io::Result<usize> {
+        let mut count = 0;
+        for entry in fs::read_dir(&self.uploads)? {
+            let name = entry?.file_name();
+            count += usize::from(!name.as_encoded_bytes().starts_with(COPY.as_bytes()));
+        }
+        Ok(count)
     }
 
     fn offset(&self, name: &Name, form: &Form) -> Result<u64, Error> {
@@ -184,7 +201,7 @@ impl Blobs {
         let free = found
             .blocks_available()
             .saturating_mul(found.fragment_size());
-        if free < bytes.saturating_add(SPARE) {
+        if free < bytes.saturating_add(self.spare) {
             let message = format!("there is no room for {bytes} bytes: {free} are free");
             return Err(Error::new(Code::NO_CAPACITY, message));
         }
@@ -235,21 +252,24 @@ impl Blobs {
             }
             let (file, bytes) = (Arc::clone(&file), buffer.split().freeze());
             let after = there + bytes.len() as u64;
+            // There was, when it began; others write, too.
+            let room = self.room_for(bytes.len() as u64);
+            room.map_err(|error| self.full(name, error))?;
             // Where it belongs, not at the end: one that goes on though nobody waits for it any more writes what comes again anyway.
             let written = tokio::task::spawn_blocking(move || file.write_all_at(&bytes, there));
             let written = written.await.map_err(Error::internal)?;
-            written.map_err(|error| self.full(name, error))?;
+            written.map_err(|error| self.full(name, failed(error)))?;
             there = after;
         }
         Ok((there, form.bytes))
     }
 
     /// Of an upload that cannot be written nothing stays: it is what fills the disk.
-    fn full(&self, name: &Name, error: io::Error) -> Error {
+    fn full(&self, name: &Name, error: Error) -> Error {
         if let Err(error) = self.throw_away(name) {
             tracing::warn!(upload = %name, %error, "what is there of an upload stays");
         }
-        failed(error)
+        error
     }
 
     /// Takes a whole upload in, if it is what it should be; else nothing of it stays.
@@ -263,7 +283,7 @@ impl Blobs {
         format: Option<DiskFormat>,
         most_virtual_bytes: u64,
     ) -> Result<Blob, Error> {
-        let _hold = self.hold(name)?;
+        let hold = Arc::new(self.hold(name)?);
         let form = self.known(name)?;
         let form = form.ok_or_else(|| Error::not_found(format!("upload {name}")))?;
         let ends = self.offset(name, &form)?;
@@ -274,37 +294,36 @@ impl Blobs {
         }
         let became = match form.became {
             Some(became) => became,
-            None => match self.take_in(name, should, format, most_virtual_bytes).await {
-                Ok(became) => became,
-                Err(error) => {
-                    if error.code() == Code::VALIDATION_ERROR {
-                        self.throw_away(name)?;
+            None => {
+                let taken = self.take_in(&hold, form, should, format, most_virtual_bytes);
+                match taken.await {
+                    Ok(became) => became,
+                    Err(error) => {
+                        if error.code() == Code::VALIDATION_ERROR {
+                            self.throw_away(name)?;
+                        }
+                        return Err(error);
                     }
-                    return Err(error);
                 }
-            },
+            }
         };
         same(should, became.digest)?;
-        let form = Form {
-            became: Some(became),
-            ..form
-        };
-        self.keep(name, &form)?;
         Ok(Blob {
             digest: became.digest,
-            bytes: form.bytes,
+            bytes: ends,
             virtual_bytes: became.virtual_bytes,
         })
     }
 
     async fn take_in(
         &self,
-        name: &Name,
+        hold: &Arc<Hold>,
+        form: Form,
         should: Option<Digest>,
         format: Option<DiskFormat>,
         most_virtual_bytes: u64,
     ) -> Result<Became, Error> {
-        let part = self.part(name);
+        let part = self.part(&hold.name);
         let path = part.clone();
         let digest = tokio::task::spawn_blocking(move || {
             let digest = digest_of(&path)?;
@@ -317,12 +336,25 @@ impl Blobs {
             Some(format) => inspect::disk(&part, format, most_virtual_bytes).await?,
             None => 0,
         };
-        self.images.take_in(&part, digest).map_err(failed)?;
-        self.changed.notify_one();
-        Ok(Became {
+        let became = Became {
             digest,
             virtual_bytes,
-        })
+        };
+        let form = Form {
+            became: Some(became),
+            ..form
+        };
+        let (images, noted) = (Arc::clone(&self.images), self.form(&hold.name));
+        let hold = Arc::clone(hold);
+        let taken = tokio::task::spawn_blocking(move || {
+            // It goes on though nobody waits for it any more: until then nobody else writes to this upload.
+            let _hold = hold;
+            images.take_in(&part, digest)?;
+            keep(&noted, &form)
+        });
+        taken.await.map_err(Error::internal)?.map_err(failed)?;
+        self.changed.notify_one();
+        Ok(became)
     }
 
     /// Throws an upload away, if it is there.
@@ -374,6 +406,8 @@ impl Blobs {
     /// # Errors
     /// `FAILED_PRECONDITION`: an image that an operator added, or a VM, needs it; or it came just now.
     pub async fn delete(&self, digest: Digest) -> Result<(), Error> {
+        // What comes again meanwhile comes before, and is too new, or after.
+        let _alone = self.images.alone();
         let path = self.images.path(digest);
         let Ok(meta) = fs::metadata(&path) else {
             return Ok(());
@@ -442,6 +476,10 @@ impl Blobs {
             }
         }
     }
+}
+
+fn keep(path: &Path, form: &Form) -> io::Result<()> {
+    replace(path, &serde_json::to_vec(form)?)
 }
 
 fn same(should: Option<Digest>, is: Digest) -> Result<(), Error> {
@@ -531,6 +569,9 @@ mod tests {
         assert_eq!(early.code(), Code::FAILED_PRECONDITION);
         assert_eq!(lab.blobs.begin(&name, 11).await.unwrap(), 6);
         assert_eq!(lab.write(&name, 6, b"world").await.unwrap(), 11);
+        let old = SystemTime::now() - Duration::from_secs(7200);
+        let age = |path: &Path| fs::File::open(path).unwrap().set_modified(old).unwrap();
+        age(&lab.blobs.part(&name));
         let digest = Digest::of(b"hello world");
         for _ in 0..2 {
             let blob = lab
@@ -543,13 +584,12 @@ mod tests {
         let read = lab.blobs.read(digest, 6, Some(3)).await.unwrap();
         let read: Vec<Bytes> = read.map(|piece| piece.unwrap()).collect().await;
         assert_eq!(read.concat(), b"wor");
-        // It came just now; later it is deleted, and twice, too.
+        // It came just now, though it was written long ago; later it is deleted, and twice, too.
         lab.blobs.delete(digest).await.unwrap_err();
         let file = lab.blobs.images.path(digest);
         let mode = fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o444);
-        let old = SystemTime::now() - Duration::from_secs(7200);
-        fs::File::open(&file).unwrap().set_modified(old).unwrap();
+        age(&file);
         lab.blobs.delete(digest).await.unwrap();
         lab.blobs.delete(digest).await.unwrap();
         assert!(lab.blobs.read(digest, 0, None).await.is_err());
@@ -574,6 +614,54 @@ mod tests {
         lab.blobs.abandon(&name).await.unwrap();
         assert_eq!(lab.uploads(), 0);
         lab.write(&name, 0, b"abc").await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn an_upload_whose_bytes_are_gone_begins_anew() {
+        let (lab, name) = (Lab::new(), name());
+        lab.blobs.begin(&name, 3).await.unwrap();
+        lab.write(&name, 0, b"abc").await.unwrap();
+        fs::remove_file(lab.blobs.part(&name)).unwrap();
+        assert_eq!(lab.blobs.begin(&name, 3).await.unwrap(), 0);
+        lab.write(&name, 0, b"abc").await.unwrap();
+        let blob = lab.blobs.finish(&name, None, None, 0).await.unwrap();
+        assert_eq!(lab.blobs.begin(&name, 3).await.unwrap(), 3);
+        fs::remove_file(lab.blobs.images.path(blob.digest)).unwrap();
+        assert_eq!(lab.blobs.begin(&name, 3).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_room_when_it_comes_leaves_nothing() {
+        let (mut lab, name) = (Lab::new(), name());
+        lab.blobs.begin(&name, 3).await.unwrap();
+        // Others have written meanwhile.
+        lab.blobs.spare = u64::MAX;
+        let refused = lab.write(&name, 0, b"abc").await.unwrap_err();
+        assert_eq!(refused.code(), Code::NO_CAPACITY);
+        assert_eq!(lab.uploads(), 0);
+    }
+
+    #[tokio::test]
+    async fn neither_copies_nor_uploads_keep_copies_out() {
+        let lab = Lab::new();
+        fs::create_dir_all(&lab.blobs.uploads).unwrap();
+        let fill = |kind: &str| {
+            for number in 0..2 * MOST_UPLOADS {
+                let file = lab.blobs.uploads.join(format!("{kind}{number}.part"));
+                fs::write(file, "").unwrap();
+            }
+        };
+        let begin = |name: &'static str| {
+            let name = Name::new(name).unwrap();
+            let blobs = &lab.blobs;
+            async move { blobs.begin(&name, 1).await }
+        };
+        fill(COPY);
+        begin("img-1.disk").await.unwrap();
+        fill("img-");
+        let refused = begin("img-2.disk").await.unwrap_err();
+        assert_eq!(refused.code(), Code::NO_CAPACITY);
+        begin("copy-more").await.unwrap();
     }
 
     #[tokio::test]

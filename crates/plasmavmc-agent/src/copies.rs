@@ -19,7 +19,7 @@ use plasmavmc_model::{DesiredBlob, Digest, Holder};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::blobs::Blobs;
+use crate::blobs::{Blobs, COPY};
 
 /// Copies at one time.
 const AT_ONCE: usize = 2;
@@ -246,5 +246,5 @@ fn in_time(
 )]
 fn upload(digest: Digest) -> Name {
     let digits = digest.to_string();
-    Name::new(format!("copy-{}", &digits[..56])).expect("a name")
+    Name::new(format!("{COPY}{}", &digits[..56])).expect("a name")
 }

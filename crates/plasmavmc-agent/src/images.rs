@@ -4,6 +4,7 @@
 //! ```text
 //!   images/<name>.json        what it is called, and which files it is made of
 //!   images/files/<sha256>     a file, called by its content: a blob, see [`crate::blobs`]
+//!   images/files/<sha256>.bad one that was found damaged: held no more. It stays until a good one came
 //! ```
 
 use std::{
@@ -12,11 +13,12 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use anyhow::{Context as _, bail};
 use aws_lc_rs::digest::{Context as Hash, SHA256};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use photon_agent::memory::replace;
 use photon_core::Name;
 use plasmavmc_model::{Digest, HeldBlob, HeldImage};
@@ -26,6 +28,8 @@ use crate::blobs::seal;
 
 /// The largest file of an image that is booted directly.
 const LARGEST: u64 = 1 << 30;
+/// What the name of a damaged file ends in.
+const DAMAGED: &str = "bad";
 
 /// The description beside the files of an image, as `deploy/guest/photon-mini/build` writes it. Fields it does not know are left alone.
 #[derive(Clone, Debug, Deserialize)]
@@ -66,6 +70,10 @@ pub struct Images {
     root: PathBuf,
     /// Files that were read and found to be what they are called, as they were then.
     good: Mutex<HashMap<Digest, Stamp>>,
+    /// Of whoever gives a file its place, or takes it.
+    turn: Mutex<()>,
+    /// Whether a damaged file is set aside.
+    changes: bool,
 }
 
 /// What changes when a file does.
@@ -92,10 +100,27 @@ impl Images {
         Self {
             root: state.join("images"),
             good: Mutex::default(),
+            turn: Mutex::default(),
+            changes: true,
         }
     }
 
-    /// The file with that content; it is read unless it was before and has not changed since. Blocks.
+    /// The same, for somebody who only looks: a damaged file stays where it is.
+    #[must_use]
+    pub fn looking(state: &Path) -> Self {
+        Self {
+            changes: false,
+            ..Self::new(state)
+        }
+    }
+
+    /// As long as this lives, no file comes or goes but by its holder, who may not ask for it again, nor for [`Self::file`].
+    pub(crate) fn alone(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock()
+    }
+
+    /// The file with that content; it is read unless it was before and has not changed since. One that is damaged is set aside: it is held no
+    /// more, and can be copied again. Blocks.
     ///
     /// # Errors
     /// It is not here, or is not what it is called.
@@ -113,10 +138,33 @@ impl Images {
         }
         let found = digest_of(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         if found != digest {
+            match self.set_aside(&path, stamp) {
+                Ok(()) => tracing::warn!(%digest, "a file is damaged"),
+                Err(error) => tracing::warn!(%digest, %error, "a file is damaged, and stays"),
+            }
             return Err(format!("{} is not what it is called", path.display()));
         }
         self.good.lock().insert(digest, stamp);
         Ok(path)
+    }
+
+    /// Who has it open keeps it.
+    fn set_aside(&self, path: &Path, was: Stamp) -> io::Result<()> {
+        if !self.changes {
+            return Ok(());
+        }
+        let _alone = self.alone();
+        // Another one may have come while that was read.
+        if stamp(path)? == was {
+            fs::rename(path, path.with_extension(DAMAGED))?;
+        }
+        Ok(())
+    }
+
+    /// Whether that file was read and has not changed since.
+    fn is_good(&self, digest: Digest) -> bool {
+        let now = stamp(&self.path(digest));
+        now.is_ok_and(|now| self.good.lock().get(&digest) == Some(&now))
     }
 
     /// Where the file with that content is, or would be.
@@ -142,17 +190,23 @@ impl Images {
         let to = self.path(digest);
         let directory = self.root.join("files");
         fs::create_dir_all(&directory)?;
-        if self.file(digest).is_ok() {
-            // Guests may have it open. It counts as new, as what came now does.
-            File::open(&to)?.set_modified(std::time::SystemTime::now())?;
+        // One that is here may have to be read, which takes long: before it is our turn.
+        let _ = self.file(digest);
+        {
+            let _alone = self.alone();
+            // It counts as new when it comes, however long ago it was written, and when it comes again.
+            let now = SystemTime::now();
+            if self.is_good(digest) {
+                // Guests may have it open.
+                File::open(&to)?.set_modified(now)?;
+                self.good.lock().insert(digest, stamp(&to)?);
+                return fs::remove_file(from);
+            }
+            File::open(from)?.set_modified(now)?;
+            place(from, &to)?;
             self.good.lock().insert(digest, stamp(&to)?);
-            return fs::remove_file(from);
         }
-        seal(from)?;
-        fs::rename(from, &to)?;
-        File::open(&directory)?.sync_all()?;
-        self.good.lock().insert(digest, stamp(&to)?);
-        Ok(())
+        File::open(&directory)?.sync_all()
     }
 
     /// All files that are here, and their lengths. They are not read.
@@ -306,11 +360,22 @@ impl Images {
             bail!("is not what the manifest says: its SHA-256 is {digest}");
         }
         written.sync_all()?;
-        seal(&beside)?;
-        fs::rename(&beside, &to)?;
+        {
+            let _alone = self.alone();
+            place(&beside, &to)?;
+        }
         File::open(to.parent().unwrap_or(&self.root))?.sync_all()?;
         Ok(size)
     }
+}
+
+/// Gives a good file its place, whatever was there.
+fn place(from: &Path, to: &Path) -> io::Result<()> {
+    seal(from)?;
+    fs::rename(from, to)?;
+    // Where there was none, nothing is to be done.
+    let _ = fs::remove_file(to.with_extension(DAMAGED));
+    Ok(())
 }
 
 fn stamp(path: &Path) -> io::Result<Stamp> {
@@ -383,7 +448,16 @@ mod tests {
         images.file(Digest::of(b"other")).unwrap_err();
         // What is no longer what it is called is not booted, though it was good before.
         fs::write(&file, "Kernel").unwrap();
-        images.file(image.kernel).unwrap_err();
+        let error = images.file(image.kernel).unwrap_err();
+        assert!(error.contains("is not what it is called"), "{error}");
+        // Nor held: it can be copied again.
+        let blobs = images.blobs().unwrap();
+        assert!(
+            blobs.iter().all(|blob| blob.digest != image.kernel),
+            "{blobs:?}"
+        );
+        let aside = file.with_extension(DAMAGED);
+        assert_eq!(fs::read(&aside).unwrap(), b"Kernel");
         let held = images.list().unwrap();
         assert!(
             held.images.is_empty() && held.problems.len() == 1,
@@ -392,6 +466,23 @@ mod tests {
         // And is mended by adding it again.
         images.add(from.path()).unwrap();
         images.file(image.kernel).unwrap();
+        assert!(!aside.exists());
+    }
+
+    #[test]
+    fn one_that_came_while_the_damaged_one_was_read_stays() {
+        let state = tempfile::tempdir().unwrap();
+        let images = Images::new(state.path());
+        let digest = Digest::of(b"good");
+        let from = state.path().join("from");
+        let path = images.path(digest);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "damaged").unwrap();
+        let was = stamp(&path).unwrap();
+        fs::write(&from, "good").unwrap();
+        images.take_in(&from, digest).unwrap();
+        images.set_aside(&path, was).unwrap();
+        assert_eq!(fs::read(images.file(digest).unwrap()).unwrap(), b"good");
     }
 
     #[test]

@@ -1,20 +1,25 @@
 //! Looking into a disk that somebody gave us: whether it is what it was said to be, and refers to nothing else.
 //!
 //! A qcow2 file may name other files (a backing file, an external data file), which qemu would open as itself. So its header is read here
-//! first, and only what refers to nothing is shown to `qemu-img`, which runs with a deadline and limits of CPU and memory, and is told the
-//! format instead of guessing.
+//! first, and only what refers to nothing is shown to `qemu-img`, which runs with a deadline and limits of CPU and memory, is told the
+//! format instead of guessing, and is not listened to for ever: of tables that are wrong it says so line by line.
 
 use std::{fs::File, io::Read as _, path::Path, process::Stdio, time::Duration};
 
 use photon_core::Error;
 use plasmavmc_model::DiskFormat as Format;
 use serde::Deserialize;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    process::Command,
+};
 
 const LIMIT: Duration = Duration::from_secs(120);
 /// Of what it may use: seconds of CPU, and bytes of address space.
 const CPU: &str = "--cpu=60";
 const MEMORY: &str = "--as=2147483648";
+/// Bytes that it may say of a disk, and bytes that it may complain.
+const MOST_SAID: u64 = 64 << 10;
 
 /// How files of other formats begin, and what those are called.
 const OTHERS: [(&[u8], &str); 9] = [
@@ -103,6 +108,10 @@ fn header(head: &[u8], format: Format) -> Result<(), Error> {
     if number(32, 4).ok_or_else(cut)? != 0 {
         return Err(refused("encrypted", "it is encrypted"));
     }
+    // They cost room that no guest sees, and are more tables to be wrong.
+    if number(60, 4).ok_or_else(cut)? != 0 {
+        return Err(refused("snapshots", "it has internal snapshots"));
+    }
     if version == 3 {
         let features = number(72, 8).ok_or_else(cut)?;
         let (corrupt, data_file) = (features & 2 != 0, features & 4 != 0);
@@ -132,26 +141,49 @@ async fn check(path: &Path) -> Result<(), Error> {
 }
 
 async fn qemu_img(path: &Path, words: &[&str]) -> Result<Vec<u8>, Error> {
-    let ran = Command::new("prlimit")
+    let child = Command::new("prlimit")
         .args([CPU, MEMORY, "--core=0", "--", "qemu-img"])
         .args(words)
         // A name may not be taken for anything else than a file's.
         .arg(format!("{}", path.display()))
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Also one that says too much: then it is not waited for.
         .kill_on_drop(true)
-        .output();
+        .spawn();
+    let mut child = child.map_err(|error| Error::internal(format!("prlimit: {error}")))?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let ran = async {
+        let (out, err) = tokio::try_join!(all(out), all(err))?;
+        let status = child.wait().await.map_err(Error::internal)?;
+        Ok::<_, Error>((status, out, err))
+    };
     let ran = tokio::time::timeout(LIMIT, ran).await;
     let ran = ran.map_err(|_| refused("corrupt", "looking into it takes too long"))?;
-    let ran = ran.map_err(|error| Error::internal(format!("prlimit: {error}")))?;
+    let (status, out, err) = ran?;
     // 3 of `check`: clusters that nothing refers to. They cost space only.
-    if ran.status.success() || words[0] == "check" && ran.status.code() == Some(3) {
-        return Ok(ran.stdout);
+    if status.success() || words[0] == "check" && status.code() == Some(3) {
+        return Ok(out);
     }
-    let said = String::from_utf8_lossy(&ran.stderr);
+    let said = String::from_utf8_lossy(&err);
     let said = said.replace(&path.display().to_string(), "the file");
     let last = said.lines().last().unwrap_or("it cannot be read").trim();
     let last: String = last.chars().take(200).collect();
     Err(refused("corrupt", last))
+}
+
+/// All that comes, if it is not too much.
+async fn all(pipe: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, Error> {
+    let mut said = Vec::new();
+    if let Some(pipe) = pipe {
+        let read = pipe.take(MOST_SAID).read_to_end(&mut said).await;
+        read.map_err(Error::internal)?;
+    }
+    if said.len() as u64 == MOST_SAID {
+        return Err(refused("corrupt", "there is too much to be said of it"));
+    }
+    Ok(said)
 }
 
 #[cfg(test)]
@@ -222,5 +254,39 @@ mod tests {
         bytes[40..48].copy_from_slice(&0x00ff_ffff_ffff_fe00_u64.to_be_bytes());
         fs::write(at("corrupt"), &bytes).unwrap();
         assert_eq!(why(&at("corrupt"), Format::Qcow2, 0).await, "corrupt");
+
+        // Snapshots within.
+        fs::copy(at("good"), at("kept")).unwrap();
+        let keep = ["snapshot", "-c", "then", "kept"];
+        assert!(img(&keep, directory.path()));
+        assert_eq!(why(&at("kept"), Format::Qcow2, 0).await, "snapshots");
+
+        // Some clusters that nothing refers to are no harm; of thousands there is too much to be said.
+        let bytes = fs::read(at("good")).unwrap();
+        let number = |from: usize| {
+            let field: [u8; 8] = bytes[from..from + 8].try_into().unwrap();
+            usize::try_from(u64::from_be_bytes(field)).unwrap()
+        };
+        let counts = number(number(48));
+        let leaking = |name: &str, clusters: usize| {
+            let mut bytes = bytes.clone();
+            for cluster in 100..100 + clusters {
+                bytes[counts + 2 * cluster + 1] = 1;
+            }
+            fs::write(at(name), bytes).unwrap();
+            let file = File::options().write(true).open(at(name)).unwrap();
+            file.set_len(5000 << 16).unwrap();
+        };
+        leaking("few", 10);
+        assert_eq!(disk(&at("few"), Format::Qcow2, 0).await.unwrap(), size);
+        leaking("many", 4000);
+        assert_eq!(why(&at("many"), Format::Qcow2, 0).await, "corrupt");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_listened_to_for_ever() {
+        assert_eq!(all(Some(&b"a word"[..])).await.unwrap(), b"a word");
+        let endless = all(Some(tokio::io::repeat(b'x'))).await.unwrap_err();
+        assert_eq!(endless.details().unwrap()["constraint"], "corrupt");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use plasmavmc_model::{
     Capacity, End, Hardware, HeldBlob, HeldImage, Hypervisor, ObservedState, OrphanVm, Probe, VmId,
@@ -17,6 +18,8 @@ pub struct Outcome {
     pub state: ObservedState,
     /// The boot that runs, or ran last.
     pub boot: u64,
+    /// When that one began, if it runs.
+    pub started: Option<Timestamp>,
     /// How that ended, if none runs.
     pub ended: Option<End>,
     /// What there is to say.
@@ -65,6 +68,8 @@ pub struct Outcomes {
 impl Outcomes {
     /// Tells of a VM.
     pub fn put(&self, vm: VmId, outcome: Outcome) {
+        // It may have been taken down before, and be made anew.
+        self.gone.lock().remove(&vm);
         let before = self.vms.lock().insert(vm, outcome.clone());
         if before.as_ref() != Some(&outcome) {
             self.changed.notify_one();

@@ -106,6 +106,12 @@ impl Reporter {
     async fn tell_vm(&self, told: &mut Told, id: VmId, outcome: Outcome) -> Result<(), Error> {
         let before = told.vms.get(&id);
         let same_state = before.filter(|before| before.value.state == outcome.state);
+        // A boot that began while nobody could be told is no stretch of the one before.
+        let since = same_state.map_or_else(Timestamp::now, |before| {
+            outcome.started.map_or(before.value.since, |started| {
+                started.max(before.value.since)
+            })
+        });
         let value = ObservedVm {
             generation: outcome.generation,
             state: outcome.state,
@@ -113,7 +119,7 @@ impl Reporter {
             ended: outcome.ended,
             reason: outcome.reason,
             hypervisor: outcome.hypervisor,
-            since: same_state.map_or_else(Timestamp::now, |before| before.value.since),
+            since,
         };
         if before.is_some_and(|before| before.value == value) {
             return Ok(());

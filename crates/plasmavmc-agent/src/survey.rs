@@ -161,7 +161,7 @@ pub async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
         }
         opened => opened?,
     };
-    let images = Arc::new(Images::new(&config.state_directory));
+    let images = Arc::new(Images::looking(&config.state_directory));
     let files = Files::new(&config.state_directory);
     let agent = store.collection::<ObservedAgent>();
     let agent = agent.get(&observed::agent_key(&config.host)).await?;

@@ -432,6 +432,7 @@ impl Order {
             generation: desired.generation,
             state,
             boot: active.map_or(found.note.boot, |domain| domain.boot),
+            started: active.and(found.note.started),
             ended: match active {
                 Some(_) => None,
                 None => found.note.ended.clone(),

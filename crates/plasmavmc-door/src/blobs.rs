@@ -16,7 +16,7 @@ use crate::{At, Doors, request};
 
 /// For what is done at once.
 const SOON: Duration = Duration::from_secs(10);
-/// For reading a whole upload over, and looking into it.
+/// For reading content over, and looking into it.
 const FINISH: Duration = Duration::from_secs(900);
 /// The longest that a stream may take.
 pub const STREAM: Duration = Duration::from_secs(6 * 3600);
@@ -143,7 +143,7 @@ impl Doors {
         self.answer(at, SOON, call).await.map(drop)
     }
 
-    /// Content from an offset to its end, in pieces.
+    /// Content from an offset to its end, in pieces. A host reads it over first, if it has not since it began.
     ///
     /// # Errors
     /// `NOT_FOUND`: the host does not hold it.
@@ -160,7 +160,7 @@ impl Doors {
             length: 0,
         };
         let call = blobs.read(request(message, STREAM));
-        let pieces = self.answer(at, SOON, call).await?;
+        let pieces = self.answer(at, FINISH, call).await?;
         let at = at.clone();
         Ok(pieces.map(move |piece| match piece {
             Ok(piece) => Ok(piece.data),

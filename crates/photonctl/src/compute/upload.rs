@@ -4,12 +4,14 @@ use std::{
     fs::File,
     io::{self, IsTerminal as _, Read as _, Seek as _, SeekFrom, Write as _},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tokio::time::sleep;
 
 use crate::{
     failure::Failure,
@@ -18,8 +20,12 @@ use crate::{
 
 /// Bytes of one request.
 const PIECE: u64 = 16 << 20;
-/// How often in a row a piece may be lost.
+/// How often in a row a piece may be lost without anything more being there.
 const ATTEMPTS: u32 = 5;
+/// Times the number of attempts: until it is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// What the answer to a piece may take: after the last one, a host reads the whole over and looks into it, for up to 900 s.
+const WITHIN: Duration = Duration::from_secs(1_000);
 
 /// Uploads a file as (a part of) an image's content, and returns the image.
 pub(super) async fn file(
@@ -33,13 +39,32 @@ pub(super) async fn file(
     let sha256 = digest(&mut file).with_context(|| format!("cannot read {}", path.display()))?;
     let words = ["api", "v1", "images", id, "data"];
     let mut progress = Progress::new(path, total);
-    let mut lost = 0;
+    let (mut lost, mut furthest) = (0, 0);
+    let mut was_sent = false;
     loop {
         let asked = Call::get(&words).query("part", part.map(str::to_owned));
-        let so_far = service.call(asked.repeatable(true)).await?;
+        let so_far = match service.call(asked.repeatable(true)).await {
+            // A service that was never there is not waited for.
+            Err(failure)
+                if lost < ATTEMPTS && (is_busy(&failure) || was_sent && is_lost(&failure)) =>
+            {
+                lost += 1;
+                sleep(PAUSE * lost).await;
+                continue;
+            }
+            so_far => so_far?,
+        };
         // One of another length is begun anew.
         let is_same = so_far["size_bytes"].as_u64() == Some(total);
+        if was_sent && is_same && so_far["done"] == true {
+            // The answer to the last piece was lost.
+            progress.end();
+            return service.call(Call::get(&words[..4])).await;
+        }
         let offset = so_far["offset"].as_u64().filter(|_| is_same).unwrap_or(0);
+        if offset > furthest {
+            (lost, furthest) = (0, offset);
+        }
         match pieces(
             service,
             &words,
@@ -51,9 +76,11 @@ pub(super) async fn file(
         )
         .await
         {
-            Err(failure) if failure.is_unreachable() && lost < ATTEMPTS => {
+            Err(failure) if is_lost(&failure) && lost < ATTEMPTS => {
                 // What had come is there; from where, is asked.
+                was_sent = true;
                 lost += 1;
+                sleep(PAUSE * lost).await;
             }
             done => {
                 progress.end();
@@ -61,6 +88,17 @@ pub(super) async fn file(
             }
         }
     }
+}
+
+/// Whether a piece may do better next time: nobody answered, or a piece before it is still being written, or more or less of it is there
+/// than was thought.
+fn is_lost(failure: &Failure) -> bool {
+    failure.is_unreachable() || is_busy(failure)
+}
+
+fn is_busy(failure: &Failure) -> bool {
+    // A refusal ends with its code.
+    failure.to_string().ends_with("(CONFLICT)")
 }
 
 async fn pieces(
@@ -86,7 +124,8 @@ async fn pieces(
         let call = Call::new(Method::PUT, words)
             .query("part", part.map(str::to_owned))
             .query("sha256", Some(sha256.to_owned()))
-            .piece(bytes, range);
+            .piece(bytes, range)
+            .within(WITHIN);
         let image = service.call(call).await?;
         offset += read;
         if offset >= total {
@@ -148,6 +187,18 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_do_better_is_tried_again() {
+        use photon_core::Code;
+        let refused = |code: Code| Failure::answered(code.name, "somebody writes to it", code);
+        assert!(is_lost(&Failure::unreachable("nobody answers")));
+        assert!(is_lost(&refused(Code::CONFLICT)));
+        assert!(is_lost(&refused(Code::UNAVAILABLE)));
+        // It is there, or may not be.
+        assert!(!is_lost(&refused(Code::FAILED_PRECONDITION)));
+        assert!(!is_lost(&refused(Code::FORBIDDEN)));
+    }
 
     #[test]
     fn how_far_it_is_is_drawn() {

@@ -75,6 +75,8 @@ pub(crate) struct Call<'a> {
     if_revision: Option<i64>,
     key: Option<String>,
     repeatable: bool,
+    /// How long the answer may take, if the connection's usual time is not enough.
+    deadline: Option<Duration>,
 }
 
 impl<'a> Call<'a> {
@@ -88,6 +90,7 @@ impl<'a> Call<'a> {
             if_revision: None,
             key: None,
             repeatable: false,
+            deadline: None,
         }
     }
 
@@ -123,6 +126,12 @@ impl<'a> Call<'a> {
     /// Doing it twice comes to the same as doing it once, also without a key.
     pub(crate) fn repeatable(mut self, repeatable: bool) -> Self {
         self.repeatable = repeatable;
+        self
+    }
+
+    /// With so much time for the answer, if that is more than usual.
+    pub(crate) fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 
@@ -233,7 +242,9 @@ impl Service {
 
     /// What is answered, however often it has to be asked.
     async fn answer(&self, call: &Call<'_>) -> Result<Reply, Failure> {
-        let until = Instant::now() + self.deadline;
+        let usual = self.deadline;
+        let deadline = call.deadline.map_or(usual, |own| own.max(usual));
+        let until = Instant::now() + deadline;
         let mut pause = FIRST_PAUSE;
         loop {
             let reply = self.ask(call, until).await?;

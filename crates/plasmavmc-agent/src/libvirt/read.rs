@@ -241,10 +241,7 @@ mod tests {
             paused(DomainPausedReason::ShuttingDown),
             DomainState::Ending
         );
-        assert!(matches!(
-            paused(DomainPausedReason::IOError),
-            DomainState::Paused(_)
-        ));
+        assert_eq!(paused(DomainPausedReason::IOError), DomainState::Full);
     }
 
     #[test]

@@ -7,16 +7,17 @@ use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
+use http::HeaderMap;
 use photon_auth::Context;
 use photon_core::Error;
 use photon_proto::photon::plasmavmc::v1 as pb;
 use photon_server::grpc::status;
 use photon_service::scope::Owner;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, Streaming};
 
-use super::{MOST_BYTES, Screen, log, open};
+use super::{MOST_BYTES, Screen, log, open, session::TAKE, token};
 use crate::{app::App, grpc::fields::id, refusal};
 
 /// Pieces that are on their way.
@@ -43,17 +44,19 @@ pub(crate) async fn read(
     })
 }
 
-/// A session: its first message says which VM's.
+/// A session: its first message says which VM's, and the call's headers by which token.
 pub(crate) async fn attach(
     app: &Arc<App>,
     ctx: &Context,
+    headers: &HeaderMap,
     mut inputs: Streaming<pb::VmConsoleInput>,
 ) -> Result<BoxStream<'static, Result<pb::VmConsoleOutput, Status>>, Error> {
     let broken = |status: Status| Error::unavailable("the stream broke").with_source(status);
     let first = inputs.message().await.map_err(broken)?;
     let first = first.ok_or_else(|| Error::required("id"))?;
     let vm = id("vm", &first.id)?;
-    let session = open(app, ctx, vm, Owner::default(), first.offset).await?;
+    let token = token(ctx, headers)?;
+    let session = open(app, ctx, token, vm, Owner::default(), first.offset).await?;
     let first_typed = stream::iter([first.data]);
     let typed = inputs
         .take_while(|input| std::future::ready(input.is_ok()))
@@ -66,8 +69,8 @@ pub(crate) async fn attach(
     let session = tokio::spawn(async move {
         let mut screen = Sender(shown);
         let end = session.run(typed, &mut screen).await;
-        // Who has left hears it no more.
-        let _ = screen.0.send(Err(status(&end.into()))).await;
+        // Who has left hears it no more, and who takes nothing holds nothing up.
+        let _ = timeout(TAKE, screen.0.send(Err(status(&end.into())))).await;
     });
     let session = AbortOnDropHandle::new(session);
     let output = stream::unfold((pieces, session), |(mut pieces, session)| async {

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Several may look at one console, and all of them may type. A session ends with whoever opened it; when nothing was typed or written
-//! for half an hour; after twelve hours; when the permission, or the VM, is gone; and with this process.
+//! for half an hour; after twelve hours; when the token is no longer good, or the permission, or the VM, is gone; and with this process.
 
 pub(crate) mod grpc;
 pub(crate) mod rest;
@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use photon_auth::Context;
+use http::HeaderMap;
+use photon_auth::{Context, bearer};
 use photon_core::{Code, Error, Name};
 use photon_service::scope::Owner;
 use plasmavmc_door::consoles::{Keyboard, Part};
@@ -57,6 +58,8 @@ impl Sessions {
 pub(crate) struct Session {
     app: Arc<App>,
     ctx: Context,
+    /// The token that it was opened with, if it was one.
+    token: Option<String>,
     vm: VmId,
     owner: Owner,
     host: Name,
@@ -106,10 +109,17 @@ pub(crate) async fn log(
     }
 }
 
-/// Begins a session.
+/// The token by which a caller is known; none of one that is known otherwise.
+fn token(ctx: &Context, headers: &HeaderMap) -> Result<Option<String>, Error> {
+    let token = bearer(headers)?.filter(|_| ctx.caller.token_id.is_some());
+    Ok(token.map(str::to_owned))
+}
+
+/// Begins a session, which ends with the token.
 pub(crate) async fn open(
     app: &Arc<App>,
     ctx: &Context,
+    token: Option<String>,
     id: VmId,
     owner: Owner,
     offset: Option<u64>,
@@ -124,6 +134,7 @@ pub(crate) async fn open(
     Ok(Session {
         app: Arc::clone(app),
         ctx: ctx.clone(),
+        token,
         vm: id,
         owner,
         host,

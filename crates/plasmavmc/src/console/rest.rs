@@ -13,14 +13,19 @@ use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _, stream::SplitSink};
 use http::{HeaderMap, header};
 use photon_auth::{Context, bearer, rest::Routes};
-use photon_core::{Code, Error, Name};
+use photon_core::{Error, Name};
 use photon_server::rest::{Data, Envelope, Path, Query, RestError, RestResult};
 use photon_service::{openapi::Failure, rest::IdText, scope::Owner};
 use plasmavmc_model::VmId;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{End, MOST_BYTES, Screen, Session, log, open};
+use super::{
+    End, MOST_BYTES, Screen, Session, log, open,
+    session::{TAKE, is_final},
+    token,
+};
 use crate::{app::App, refusal, rest::schema::VmText};
 
 /// The subprotocol: binary messages, what is typed one way and what is written the other.
@@ -150,7 +155,8 @@ pub(crate) async fn attach(
         let problem = format!("this is a WebSocket: {}", refused.body_text());
         Error::validation("upgrade", "websocket", problem)
     })?;
-    let session = open(&app, &ctx, id, owner, query.offset).await?;
+    let token = token(&ctx, &parts.headers)?;
+    let session = open(&app, &ctx, token, id, owner, query.offset).await?;
     let upgrade = upgrade
         .protocols([PROTOCOL])
         .max_message_size(LARGEST)
@@ -196,10 +202,8 @@ async fn serve(socket: WebSocket, session: Session) {
     let code = match &end {
         End::Left | End::Idle | End::Long => close_code::NORMAL,
         End::Stopping => close_code::RESTART,
-        End::Refused(error) => match error.code() {
-            Code::FORBIDDEN | Code::NOT_FOUND => close_code::POLICY,
-            _ => close_code::AGAIN,
-        },
+        End::Refused(error) if is_final(error.code()) => close_code::POLICY,
+        End::Refused(_) => close_code::AGAIN,
     };
     let mut reason = end.to_string();
     while reason.len() > REASON {
@@ -209,8 +213,8 @@ async fn serve(socket: WebSocket, session: Session) {
         code,
         reason: reason.into(),
     };
-    // Who has left hears it no more.
-    let _ = screen.0.send(Message::Close(Some(frame))).await;
+    // Who has left hears it no more, and who takes nothing holds nothing up.
+    let _ = timeout(TAKE, screen.0.send(Message::Close(Some(frame)))).await;
 }
 
 struct Browser(SplitSink<WebSocket, Message>);

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
+use photon_auth::Context;
 use photon_core::{Code, Error, Name};
 use plasmavmc_door::consoles::LONGEST;
 use plasmavmc_model::VmId;
@@ -29,7 +30,7 @@ const PING: Duration = Duration::from_secs(30);
 const AWAY: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long they may take to take something.
-const TAKE: Duration = Duration::from_secs(30);
+pub(super) const TAKE: Duration = Duration::from_secs(30);
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ pub(crate) enum End {
     Long,
     /// This process stops.
     Stopping,
-    /// The permission, or the VM, is gone; or its host.
+    /// The token, the permission or the VM is gone; or its host.
     Refused(Error),
 }
 
@@ -86,6 +87,22 @@ async fn found_again(
     Err(why)
 }
 
+/// Whether what a session was opened with is good still: a token expires, and may be revoked.
+fn still_good(ctx: &Context, token: Option<&str>) -> Result<(), Error> {
+    match token {
+        Some(token) => ctx.auth().verify(token).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Whether somebody may not look any more.
+pub(super) fn is_final(code: Code) -> bool {
+    matches!(
+        code,
+        Code::FORBIDDEN | Code::NOT_FOUND | Code::UNAUTHENTICATED
+    )
+}
+
 /// Where a session shows what comes.
 pub(crate) trait Screen: Send {
     /// Shows something. `false`: whoever looked has left.
@@ -105,6 +122,7 @@ impl Session {
         let Self {
             app,
             ctx,
+            token,
             vm,
             owner,
             host,
@@ -170,10 +188,12 @@ impl Session {
                 if idle >= IDLE {
                     return End::Idle;
                 }
-                match service::get(&app, &ctx, vm, &owner).await {
-                    Err(error) if matches!(error.code(), Code::FORBIDDEN | Code::NOT_FOUND) => {
-                        return End::Refused(error);
-                    }
+                let still = match still_good(&ctx, token.as_deref()) {
+                    Ok(()) => service::get(&app, &ctx, vm, &owner).await.map(drop),
+                    refused => refused,
+                };
+                match still {
+                    Err(error) if is_final(error.code()) => return End::Refused(error),
                     // What cannot be looked at now is looked at again.
                     _ => {}
                 }

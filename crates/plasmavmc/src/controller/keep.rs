@@ -52,7 +52,7 @@ impl Controller {
             let why = std::mem::take(&mut vm.value.status.reason);
             vm.value.status.reason = match why.as_str() {
                 "" => remark,
-                why => format!("{why}; {remark}"),
+                why => format!("{remark}; {why}"),
             };
         }
         let (id, account) = (vm.value.id, &vm.value.account);

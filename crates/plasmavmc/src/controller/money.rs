@@ -139,10 +139,12 @@ impl Controller {
     }
 
     async fn free_units(&self, vm: &Vm) -> Result<(), Error> {
-        let Some(units) = &vm.account.units else {
+        let units = &vm.account.units;
+        // Of one that goes, somebody may have counted it who could not write that down.
+        if units.is_none() && vm.deleting.is_none() {
             return Ok(());
-        };
-        if let UnitsOf::Held { reservation } = units {
+        }
+        if let Some(UnitsOf::Held { reservation }) = units {
             // Then nobody can use them any more, who is late; if somebody has, they are freed.
             self.app.money.release(reservation).await?;
         }

@@ -12,7 +12,12 @@ pub(crate) mod rest;
 mod seen;
 pub(crate) mod service;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use parking_lot::RwLock;
@@ -49,6 +54,18 @@ pub(crate) struct Shown {
     pub(crate) alive: bool,
     pub(crate) since: Option<Timestamp>,
     pub(crate) agent: Option<ObservedAgent>,
+}
+
+/// What is said most often; of what is said as often, the least.
+fn most_said(said: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+    for one in said {
+        *counts.entry(one).or_default() += 1;
+    }
+    let most = counts
+        .into_iter()
+        .max_by_key(|(one, count)| (*count, Reverse(*one)));
+    most.map(|(one, _)| one)
 }
 
 impl Hosts {
@@ -88,13 +105,12 @@ impl Hosts {
         self.0.seen.read().images()
     }
 
-    /// The length of content that some host holds.
+    /// The length of content that some host holds, as most of those say that do; nobody has checked it.
     pub(crate) fn blob_bytes(&self, digest: Digest) -> Option<u64> {
         let alive = self.alive();
-        let mut blobs = alive.iter().flat_map(|(_, agent)| &agent.blobs);
-        blobs
-            .find(|blob| blob.digest == digest)
-            .map(|blob| blob.bytes)
+        let blobs = alive.iter().flat_map(|(_, agent)| &agent.blobs);
+        let said = blobs.filter(|blob| blob.digest == digest);
+        most_said(said.map(|blob| blob.bytes))
     }
 
     /// All of them, by name.
@@ -149,5 +165,17 @@ impl Hosts {
             self.0.complete.send_replace(true);
         }
         spoken_of.into_iter().for_each(|vm| self.0.queue.add(vm));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_host_that_errs_is_not_believed() {
+        assert_eq!(most_said([0, 7, 7].into_iter()), Some(7));
+        assert_eq!(most_said([9, 7].into_iter()), Some(7));
+        assert_eq!(most_said([].into_iter()), None);
     }
 }

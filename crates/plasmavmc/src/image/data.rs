@@ -1,11 +1,15 @@
 //! `/api/v1/images/{id}/data`: the content of images. Behind a door of its own, which takes other bodies than JSON, and larger and slower
 //! ones.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, header};
 use axum::{body::Body, extract::State};
-use futures::StreamExt as _;
+use bytes::Bytes;
+use futures::{
+    Stream, StreamExt as _,
+    stream::{self, BoxStream},
+};
 use photon_auth::{Context, rest::Routes};
 use photon_core::{Error, Name};
 use photon_server::rest::{Data, Envelope, Path, Query, RestError, RestResult};
@@ -16,6 +20,7 @@ use photon_service::{
 };
 use plasmavmc_model::ImageId;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -24,6 +29,9 @@ use super::{
     upload::{self, Piece, Progress},
 };
 use crate::{app::App, rest::schema::ImageText};
+
+/// How long nothing may come of a body: uploads are few, and this one's place is another's.
+const SILENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn routes() -> Routes<Arc<App>> {
     const PATH: &str = "/api/v1/images/{id}/data";
@@ -125,26 +133,35 @@ pub(crate) async fn put(
     let image = service::find(&app, &ctx, id, &owner).await?;
     let part = upload::part(&image.value.form, query.part.as_deref())?;
     let sha256 = super::digest(query.sha256.as_deref())?;
-    let (from, total) = range(&headers)?;
-    // A body that breaks off ends: what had come is kept, and asked for by GET.
-    let data = body.into_data_stream();
-    let data = data.take_while(|piece| std::future::ready(piece.is_ok()));
-    let data = data
-        .filter_map(|piece| std::future::ready(piece.ok()))
-        .boxed();
+    let (from, to, total) = range(&headers)?;
     let piece = Piece {
         part,
         from,
+        to,
         total,
         sha256,
-        data,
+        data: pieces(body.into_data_stream(), SILENCE),
     };
     let image = upload::take(&app, &ctx, id, &owner, piece).await?;
     Ok(Revised::ok(image.revision, Answer::of(image)))
 }
 
-/// Where a piece begins, and how much the whole has.
-fn range(headers: &HeaderMap) -> Result<(u64, u64), Error> {
+/// What comes of a body. It ends where it breaks off, and when nothing came for so long: what had come is kept, and asked for by GET.
+fn pieces<E: Send + 'static>(
+    body: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+    silence: Duration,
+) -> BoxStream<'static, Bytes> {
+    let pieces = stream::unfold(body.boxed(), move |mut body| async move {
+        match timeout(silence, body.next()).await {
+            Ok(Some(Ok(piece))) => Some((piece, body)),
+            _ => None,
+        }
+    });
+    pieces.boxed()
+}
+
+/// Where a piece begins, where it ends, and how much the whole has.
+fn range(headers: &HeaderMap) -> Result<(u64, u64, u64), Error> {
     let text = |name: header::HeaderName| {
         headers
             .get(name)
@@ -160,7 +177,7 @@ fn range(headers: &HeaderMap) -> Result<(u64, u64), Error> {
         let Some(Ok(length)) = length else {
             return Err(Error::required("Content-Length"));
         };
-        return Ok((0, length));
+        return Ok((0, length, length));
     };
     let (range, size) = range
         .strip_prefix("bytes ")
@@ -168,7 +185,7 @@ fn range(headers: &HeaderMap) -> Result<(u64, u64), Error> {
         .ok_or_else(wrong)?;
     let size: u64 = size.parse().map_err(|_| wrong())?;
     if range == "*" {
-        return Ok((size, size));
+        return Ok((size, size, size));
     }
     let (from, to) = range.split_once('-').ok_or_else(wrong)?;
     let (from, to): (u64, u64) = (
@@ -183,7 +200,7 @@ fn range(headers: &HeaderMap) -> Result<(u64, u64), Error> {
             let message = "Content-Length is not what Content-Range says";
             Err(Error::validation("Content-Length", "value", message))
         }
-        _ => Ok((from, size)),
+        _ => Ok((from, to + 1, size)),
     }
 }
 
@@ -193,7 +210,7 @@ mod tests {
 
     use super::*;
 
-    fn of(length: Option<&str>, content_range: Option<&str>) -> Option<(u64, u64)> {
+    fn of(length: Option<&str>, content_range: Option<&str>) -> Option<(u64, u64, u64)> {
         let mut headers = HeaderMap::new();
         if let Some(length) = length {
             headers.insert(header::CONTENT_LENGTH, length.parse().unwrap());
@@ -206,10 +223,10 @@ mod tests {
 
     #[test]
     fn a_piece_says_where_it_is() {
-        assert_eq!(of(Some("5"), None), Some((0, 5)));
-        assert_eq!(of(Some("5"), Some("bytes 5-9/20")), Some((5, 20)));
-        assert_eq!(of(None, Some("bytes 5-9/20")), Some((5, 20)));
-        assert_eq!(of(Some("0"), Some("bytes */20")), Some((20, 20)));
+        assert_eq!(of(Some("5"), None), Some((0, 5, 5)));
+        assert_eq!(of(Some("5"), Some("bytes 5-9/20")), Some((5, 10, 20)));
+        assert_eq!(of(None, Some("bytes 5-9/20")), Some((5, 10, 20)));
+        assert_eq!(of(Some("0"), Some("bytes */20")), Some((20, 20, 20)));
         for bad in [
             "",
             "bytes",
@@ -225,5 +242,21 @@ mod tests {
         }
         assert_eq!(of(Some("4"), Some("bytes 5-9/20")), None);
         assert_eq!(of(None, None), None);
+    }
+
+    #[tokio::test]
+    async fn a_body_ends_where_nothing_comes_any_more() {
+        let silence = Duration::from_millis(50);
+        let good = |text: &'static str| Ok(Bytes::from_static(text.as_bytes()));
+        let all = async |body: BoxStream<'static, Result<Bytes, ()>>| {
+            let came = pieces(body, silence).collect::<Vec<Bytes>>();
+            let came = timeout(Duration::from_secs(10), came).await;
+            let came: Vec<u8> = came.unwrap().into_iter().flatten().collect();
+            String::from_utf8(came).unwrap()
+        };
+        let stuck = stream::iter([good("a"), good("b")]).chain(stream::pending());
+        assert_eq!(all(stuck.boxed()).await, "ab");
+        let broken = stream::iter([good("a"), Err(()), good("b")]);
+        assert_eq!(all(broken.boxed()).await, "a");
     }
 }

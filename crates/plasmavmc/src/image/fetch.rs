@@ -1,4 +1,5 @@
-//! Content from URLs of the operators' list. Whoever leads fetches it; another leader goes on where it was.
+//! Content from URLs of the operators' list. Whoever leads fetches it; another leader goes on where it was, if the image's SHA-256 can tell
+//! whether what came before and what comes then are one file.
 //!
 //! A URL is checked before it is asked, and so is each one that it is redirected to. Names are looked up here, and only public addresses are
 //! connected to, so that a name which means something else the next moment leads nowhere.
@@ -41,6 +42,8 @@ const MOST_REDIRECTS: usize = 5;
 /// For a server that breaks off.
 const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_secs(2);
+/// Until it is begun with again, if what failed is nothing against the image.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// Which addresses may be connected to.
 type May = fn(IpAddr) -> bool;
@@ -141,6 +144,45 @@ fn no(message: impl Into<String>) -> Error {
     Error::validation("url", "content", message)
 }
 
+/// Why content was not fetched.
+#[derive(Debug)]
+enum Failed {
+    /// The server, or what it gives.
+    Server(Error),
+    /// This house: its store, or hosts. That somebody here does not answer is nothing against the image.
+    House(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::House(error)
+    }
+}
+
+impl Failed {
+    fn error(&self) -> &Error {
+        let (Self::Server(error) | Self::House(error)) = self;
+        error
+    }
+
+    /// What is noted of it, if that is the end. What hosts say beside it, their addresses for one, is nothing for tenants.
+    fn problem(&self) -> Option<String> {
+        match (self, self.error().code()) {
+            // Who leads now goes on with it, or it is gone.
+            (_, Code::CONFLICT | Code::NOT_FOUND) | (Self::House(_), Code::UNAVAILABLE) => None,
+            _ => Some(format!("it cannot be fetched: {}", self.error().message())),
+        }
+    }
+}
+
+/// Whether an answer is what is behind an offset of a whole of that length, and nothing else.
+fn goes_on(response: &Response, offset: u64, total: u64) -> bool {
+    let range = response.headers().get(header::CONTENT_RANGE);
+    let range = range.and_then(|range| range.to_str().ok());
+    let wanted = format!("bytes {offset}-{}/{total}", total.saturating_sub(1));
+    response.status() == StatusCode::PARTIAL_CONTENT && range == Some(wanted.as_str())
+}
+
 /// A server that is not there, or breaks off.
 fn broken(error: &reqwest::Error) -> Error {
     Error::unavailable(photon_core::error::in_one_line(error))
@@ -201,12 +243,15 @@ async fn fetch(app: &App, fence: &Fence, web: &Web, id: ImageId) {
     let fetched = tokio::time::timeout(limit, attempts(app, fence, web, id)).await;
     let problem = match fetched {
         Ok(Ok(())) => return,
-        // Who leads now goes on with it, or it is gone.
-        Ok(Err(error)) if matches!(error.code(), Code::CONFLICT | Code::NOT_FOUND) => return,
-        Ok(Err(error)) => match error.causes() {
-            Some(causes) => format!("it cannot be fetched: {}: {causes}", error.message()),
-            None => format!("it cannot be fetched: {}", error.message()),
-        },
+        Ok(Err(failed)) => {
+            let (error, causes) = (failed.error(), failed.error().causes());
+            tracing::info!(image = %id, %error, causes, "an image is not fetched");
+            let Some(problem) = failed.problem() else {
+                tokio::time::sleep(AGAIN).await;
+                return;
+            };
+            problem
+        }
         Err(_) => format!("it could not be fetched within {} s", limit.as_secs()),
     };
     tracing::info!(image = %id, problem, "an image cannot be fetched");
@@ -219,11 +264,12 @@ async fn fetch(app: &App, fence: &Fence, web: &Web, id: ImageId) {
     }
 }
 
-async fn attempts(app: &App, fence: &Fence, web: &Web, id: ImageId) -> Result<(), Error> {
+async fn attempts(app: &App, fence: &Fence, web: &Web, id: ImageId) -> Result<(), Failed> {
     let mut attempt = 0;
     loop {
         match once(app, fence, web, id).await {
-            Err(error) if error.code() == Code::UNAVAILABLE && attempt + 1 < ATTEMPTS => {
+            Err(failed) if failed.error().code() == Code::UNAVAILABLE && attempt + 1 < ATTEMPTS => {
+                let error = failed.error();
                 tracing::info!(image = %id, %error, "fetching an image broke off; going on");
                 attempt += 1;
                 tokio::time::sleep(PAUSE * attempt).await;
@@ -233,13 +279,15 @@ async fn attempts(app: &App, fence: &Fence, web: &Web, id: ImageId) -> Result<()
     }
 }
 
-async fn once(app: &App, fence: &Fence, web: &Web, id: ImageId) -> Result<(), Error> {
+async fn once(app: &App, fence: &Fence, web: &Web, id: ImageId) -> Result<(), Failed> {
     let image = read(app, id).await?.value;
     let Some(url) = &image.url else { return Ok(()) };
     let name = image.upload_name(Part::Disk);
-    let mut response = web.get(url, 0).await?;
+    let asked = web.get(url, 0).await;
+    let mut response = asked.map_err(Failed::Server)?;
     let total = response.content_length();
-    let total = total.ok_or_else(|| no("the server does not say how long it is"))?;
+    let unsaid = || Failed::Server(no("the server does not say how long it is"));
+    let total = total.ok_or_else(unsaid)?;
     allow_size(app, total)?;
     let before = image.uploads.get(&Part::Disk);
     let begun = app
@@ -257,11 +305,22 @@ async fn once(app: &App, fence: &Fence, web: &Web, id: ImageId) -> Result<(), Er
     })
     .await?;
     if there > 0 && there < total {
-        response = web.get(url, there).await?;
-        if response.status() != StatusCode::PARTIAL_CONTENT {
-            // It gives the whole, or nothing: from the beginning.
-            app.blobs.abandon(&name, &host).await?;
-            there = app.blobs.begin(&name, total, Some(&host)).await?.1;
+        // Without a SHA-256 nobody would see that it is another file by now.
+        let rest = match image.sha256 {
+            Some(_) => {
+                let asked = web.get(url, there).await;
+                Some(asked.map_err(Failed::Server)?)
+            }
+            None => None,
+        };
+        match rest.filter(|rest| goes_on(rest, there, total)) {
+            Some(rest) => response = rest,
+            None => {
+                // From the beginning, which the first answer is.
+                app.blobs.abandon(&name, &host).await?;
+                app.blobs.begin(&name, total, Some(&host)).await?;
+                there = 0;
+            }
         }
     }
     if there < total {
@@ -274,7 +333,7 @@ async fn once(app: &App, fence: &Fence, web: &Web, id: ImageId) -> Result<(), Er
     }
     if there < total {
         let message = format!("the server broke off after {there} of {total} bytes");
-        return Err(Error::unavailable(message));
+        return Err(Failed::Server(Error::unavailable(message)));
     }
     let should = should(app, &image, None)?;
     let blob = app.blobs.finish(&name, &host, &should).await?;
@@ -282,7 +341,10 @@ async fn once(app: &App, fence: &Fence, web: &Web, id: ImageId) -> Result<(), Er
         image.uploads.remove(&Part::Disk);
         image.contents.insert(Part::Disk, content(blob));
     })
-    .await
+    .await?;
+    // It is a blob now. If nobody answers there, what is left of the upload goes after a day.
+    let _ = app.blobs.abandon(&name, &host).await;
+    Ok(())
 }
 
 async fn read(app: &App, id: ImageId) -> Result<Stored<Image>, Error> {
@@ -310,7 +372,12 @@ async fn note(
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-    use axum::{Router, response::Redirect, routing::get};
+    use axum::{
+        Router,
+        http::{HeaderMap, HeaderValue},
+        response::{IntoResponse as _, Redirect},
+        routing::get,
+    };
     use tokio::net::TcpListener;
 
     use super::*;
@@ -328,6 +395,7 @@ mod tests {
         };
         let router = Router::new()
             .route("/images/a", get(|| async { "content" }))
+            .route("/images/part", get(part_of))
             .route("/images/own", to(format!("{base}/images/a")))
             .route(
                 "/images/away",
@@ -346,6 +414,14 @@ mod tests {
         let allowed = Allowed::parse(&list).unwrap();
         photon_server::main_with::install_crypto();
         (Web::with(allowed, may).unwrap(), base)
+    }
+
+    /// Always the same part, whatever is asked for.
+    async fn part_of() -> axum::response::Response {
+        let mut headers = HeaderMap::new();
+        let range = HeaderValue::from_static("bytes 3-6/7");
+        headers.insert(header::CONTENT_RANGE, range);
+        (StatusCode::PARTIAL_CONTENT, headers, "tent").into_response()
     }
 
     async fn why(web: &Web, url: &str) -> String {
@@ -379,5 +455,33 @@ mod tests {
         let (web, base) = served(is_public).await;
         let said = why(&web, &format!("{base}/images/a")).await;
         assert!(said.contains("no public address"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn it_goes_on_with_what_was_asked_for_only() {
+        let (web, base) = served(|_| true).await;
+        let part = web.get(&format!("{base}/images/part"), 3).await.unwrap();
+        assert!(goes_on(&part, 3, 7));
+        // Another part, or one of another file.
+        assert!(!goes_on(&part, 2, 7));
+        assert!(!goes_on(&part, 3, 8));
+        let whole = web.get(&format!("{base}/images/a"), 3).await.unwrap();
+        assert!(!goes_on(&whole, 3, 7));
+    }
+
+    #[test]
+    fn what_fails_here_is_nothing_against_the_image() {
+        let url = "https://10.0.0.1";
+        let away = || Error::unavailable("no answer").with_source(url);
+        assert_eq!(Failed::House(away()).problem(), None);
+        let noted = |failed: Failed| failed.problem().unwrap();
+        assert!(noted(Failed::Server(Error::unavailable("gone"))).ends_with("gone"));
+        let full = Error::new(Code::NO_CAPACITY, "no room").with_source(url);
+        assert!(noted(Failed::House(full)).ends_with("no room"));
+        // Somebody else goes on with it.
+        assert_eq!(
+            Failed::House(Error::conflict("another writes")).problem(),
+            None
+        );
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn now() -> Timestamp {
 }
 
 /// What everybody may boot is the operators' to say.
-fn allow_public(ctx: &Context) -> Result<(), Error> {
+pub(super) fn allow_public(ctx: &Context) -> Result<(), Error> {
     let publish = Permission::new("plasmavmc.images.publish").map_err(Error::internal)?;
     ctx.allow_permission(&publish, &Scope::System)
 }

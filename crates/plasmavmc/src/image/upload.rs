@@ -24,7 +24,7 @@ use plasmavmc_door::blobs::{Blob, Should};
 use plasmavmc_model::{Content, Digest, Form, Image, ImageId, Part, Upload};
 use serde_json::json;
 
-use super::service::{act, find, now};
+use super::service::{act, allow_public, find, now};
 use crate::app::App;
 
 /// How long a host may take to tell what it holds.
@@ -37,6 +37,8 @@ pub(crate) struct Piece {
     pub(crate) part: Part,
     /// Where it begins.
     pub(crate) from: u64,
+    /// Where it ends: the first byte behind it.
+    pub(crate) to: u64,
     /// How much the whole is to have.
     pub(crate) total: u64,
     /// What the whole should be.
@@ -114,8 +116,9 @@ pub(crate) async fn progress(
 /// Takes a piece; with the last one the content becomes the image's, if it is what it should be.
 ///
 /// # Errors
-/// `CONFLICT`: it does not begin where the upload ends, which `details.offset` says. `VALIDATION_ERROR`: the whole is not what it should
-/// be; nothing of it is left. `PAYLOAD_TOO_LARGE`, `NO_CAPACITY`.
+/// `CONFLICT`: it does not begin where the upload ends, or its body ended early; `details.offset` says how much is there.
+/// `VALIDATION_ERROR`: the whole is not what it should be; nothing of it is left. `FAILED_PRECONDITION`: the content is there, or is
+/// fetched. `FORBIDDEN`: the image is everybody's. `PAYLOAD_TOO_LARGE`, `NO_CAPACITY`.
 pub(crate) async fn take(
     app: &App,
     ctx: &Context,
@@ -126,14 +129,14 @@ pub(crate) async fn take(
     let Piece {
         part,
         from,
+        to,
         total,
         sha256,
         data,
     } = piece;
-    let image = find(app, ctx, id, owner).await?;
+    let image = to_fill(app, ctx, id, owner).await?;
     if image.value.contents.contains_key(&part) {
-        let message = format!("the {part} of image {id} is there: register another image");
-        return Err(Error::failed_precondition(message));
+        return Err(is_there(id, part));
     }
     if image.value.url.is_some() {
         let message = format!("image {id} is fetched from its url");
@@ -152,7 +155,12 @@ pub(crate) async fn take(
     };
     if image.value.uploads.get(&part) != Some(&upload) {
         change(app, ctx, id, owner, |image| {
+            // Of content that is there no upload is noted.
+            if image.contents.contains_key(&part) {
+                return Err(is_there(id, part));
+            }
             image.uploads.insert(part, upload.clone());
+            Ok(())
         })
         .await?;
     }
@@ -160,23 +168,54 @@ pub(crate) async fn take(
         true => there,
         false => app.blobs.append(&name, &host, from, data).await?,
     };
+    if there < to {
+        // It broke off, and nobody hears the answer; or nothing more came for too long.
+        let message = format!("the body ended at byte {there} of {to}: go on from there");
+        return Err(Error::conflict(message).with_details(json!({ "offset": there })));
+    }
     if there < total {
-        // More is to come; or this request's body has broken off, and nobody hears the answer.
         return super::service::get(app, ctx, id, owner).await;
     }
     let should = should(app, &image.value, sha256)?;
     match app.blobs.finish(&name, &host, &should).await {
-        Ok(blob) => finish(app, ctx, id, owner, part, blob).await,
+        Ok(blob) => {
+            let image = finish(app, ctx, id, owner, part, blob).await?;
+            // It is a blob now. If nobody answers there, what is left of the upload goes after a day.
+            let _ = app.blobs.abandon(&name, &host).await;
+            until_told(app, blob.digest).await;
+            Ok(image)
+        }
         Err(error) => {
             if error.code() == Code::VALIDATION_ERROR {
                 change(app, ctx, id, owner, |image| {
                     image.uploads.remove(&part);
+                    Ok(())
                 })
                 .await?;
             }
             Err(error)
         }
     }
+}
+
+/// An image that the caller may give content to: what everybody boots is the operators'.
+async fn to_fill(
+    app: &App,
+    ctx: &Context,
+    id: ImageId,
+    owner: &Owner,
+) -> Result<Stored<Image>, Error> {
+    let image = find(app, ctx, id, owner).await?;
+    if image.value.public {
+        allow_public(ctx)?;
+    }
+    Ok(image)
+}
+
+/// Content that is there stays as it is.
+fn is_there(id: ImageId, part: Part) -> Error {
+    let message = format!("the {part} of image {id} is there: register another image");
+    Error::failed_precondition(message)
 }
 
 /// Refuses what is larger than any image may be.
@@ -253,13 +292,19 @@ async fn finish(
     part: Part,
     blob: Blob,
 ) -> Result<Versioned<Image>, Error> {
-    let image = change(app, ctx, id, owner, |image| {
-        image.uploads.remove(&part);
-        image.contents.insert(part, content(blob));
-    })
-    .await?;
-    until_told(app, blob.digest).await;
-    Ok(image)
+    let fill = |image: &mut Image| fill(image, part, content(blob));
+    change(app, ctx, id, owner, fill).await
+}
+
+/// Content becomes an image's, unless it has another: somebody who uploaded at the same time was first.
+fn fill(image: &mut Image, part: Part, content: Content) -> Result<(), Error> {
+    let there = image.contents.get(&part);
+    if there.is_some_and(|there| there.digest != content.digest) {
+        return Err(is_there(image.id, part));
+    }
+    image.uploads.remove(&part);
+    image.contents.insert(part, content);
+    Ok(())
 }
 
 /// Waits a moment until its host has told that it holds it: whoever makes a VM of it next is not to hear that nobody does.
@@ -287,12 +332,12 @@ async fn change(
     ctx: &Context,
     id: ImageId,
     owner: &Owner,
-    change: impl Fn(&mut Image),
+    change: impl Fn(&mut Image) -> Result<(), Error>,
 ) -> Result<Versioned<Image>, Error> {
     contended(ctx, || async {
-        let mut image: Stored<Image> = find(app, ctx, id, owner).await?;
+        let mut image = to_fill(app, ctx, id, owner).await?;
         let before = image.value.clone();
-        change(&mut image.value);
+        change(&mut image.value)?;
         image.value.updated_at = now();
         let act = act(&image.value).changed(&before, &image.value);
         let mut transaction = app.store.transaction();
@@ -304,4 +349,51 @@ async fn change(
         Ok(Versioned::new(image.value, revision))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use plasmavmc_model::DiskFormat;
+
+    use super::*;
+
+    #[test]
+    fn content_that_is_there_stays() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let mut image = Image {
+            id: ImageId::generate(),
+            name: name("debian-12"),
+            org: name("acme"),
+            project: name("shop"),
+            public: false,
+            aliases: BTreeSet::new(),
+            is_default: false,
+            arch: "x86_64".to_owned(),
+            form: Form::Disk {
+                format: DiskFormat::Raw,
+            },
+            sha256: None,
+            url: None,
+            problem: String::new(),
+            contents: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            created_at: now(),
+            updated_at: now(),
+        };
+        let of = |bytes: &[u8]| Content {
+            digest: Digest::of(bytes),
+            bytes: bytes.len() as u64,
+            virtual_bytes: 0,
+        };
+        fill(&mut image, Part::Disk, of(b"first")).unwrap();
+        // Whoever gave the same may have it, however often.
+        fill(&mut image, Part::Disk, of(b"first")).unwrap();
+        let refused = fill(&mut image, Part::Disk, of(b"other")).unwrap_err();
+        assert_eq!(refused.code(), Code::FAILED_PRECONDITION);
+        assert_eq!(image.contents[&Part::Disk], of(b"first"));
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use photon_core::{Code, Error};
 use photon_proto::photon::credit::v1::{
     self as pb, prices_client::PricesClient, quotas_client::QuotasClient,
@@ -28,6 +28,8 @@ const UNITS_SECONDS: i64 = 300;
 const SLACK_SECONDS: u64 = 600;
 /// Boots whose use is counted together: CreditService keeps so many gaps of one meter, and each boot makes at most one.
 const BOOTS_OF_A_METER: u64 = 32;
+/// What CreditService takes in one line of usage.
+const LONGEST_LINE: SignedDuration = SignedDuration::from_hours(31 * 24);
 /// The resource type, and the unit, of VMs.
 const VM: &str = "vm";
 
@@ -294,6 +296,7 @@ const ENDED: &[Code] = &[
 /// There is nothing to be had from the wallet.
 const NO_CREDIT: &[Code] = &[
     Code::INSUFFICIENT_CREDIT,
+    Code::TOO_MANY_RESERVATIONS,
     Code::WALLET_CLOSED,
     Code::WALLET_NOT_FOUND,
     Code::WALLET_SUSPENDED,
@@ -301,6 +304,7 @@ const NO_CREDIT: &[Code] = &[
 
 /// The ledger has counted it, or part of it, or takes it no more.
 const UNCOUNTABLE: &[Code] = &[
+    Code::BALANCE_OUT_OF_RANGE,
     Code::USAGE_OVERLAPS,
     Code::USAGE_TOO_OLD,
     Code::USAGE_TOO_SCATTERED,
@@ -373,14 +377,22 @@ fn used(vm: &Vm, bill: &Bill, end: Option<Timestamp>) -> Vec<pb::UsageLine> {
         0 => vm.id.to_string(),
         meter => format!("{}/{meter}", vm.id),
     };
-    let line = |(sku, quantity): (&str, u64)| pb::UsageLine {
+    let line = |(sku, quantity): (&str, u64), from, until| pb::UsageLine {
         resource_id: resource_id.clone(),
         sku: sku.to_owned(),
-        start: Some(second(start)),
-        end: Some(second(end)),
+        start: Some(second(from)),
+        end: Some(second(until)),
         quantity,
     };
-    skus(vm).map(line).collect()
+    // Lines that touch are one stretch of their meter.
+    let mut lines = Vec::new();
+    let mut from = start;
+    while from < end {
+        let until = from.checked_add(LONGEST_LINE).unwrap_or(end).min(end);
+        lines.extend(skus(vm).map(|sku| line(sku, from, until)));
+        from = until;
+    }
+    lines
 }
 
 fn second(time: Timestamp) -> prost_types::Timestamp {

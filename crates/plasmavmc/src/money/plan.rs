@@ -81,10 +81,14 @@ pub(crate) fn plan(vm: &Vm, host: &HostView, terms: &Terms, now: Timestamp) -> S
     if bill.due.is_some() {
         return Step::Rest(None); // that comes first
     }
+    // It could not be made: what was held for its start is given back.
+    if vm.status.failed.is_some() {
+        return Step::Change(Box::new(closed(account, bill, None)));
+    }
     let Some(from) = bill.from else {
         return not_begun(vm, bill, seen, terms, now);
     };
-    if let Some(end) = ended(vm, seen, from, now) {
+    if let Some(end) = ended(vm, bill, seen, from, now) {
         return Step::Change(Box::new(closed(account, bill, Some(end))));
     }
     match (seen, vm.wanted.power) {
@@ -161,13 +165,19 @@ fn not_begun(vm: &Vm, bill: &Bill, seen: Seen, terms: &Terms, now: Timestamp) ->
 }
 
 /// When it stopped running, if it did.
-fn ended(vm: &Vm, seen: Seen, from: Timestamp, now: Timestamp) -> Option<Timestamp> {
+fn ended(vm: &Vm, bill: &Bill, seen: Seen, from: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let silent_since = (vm.status.state == State::Unknown).then_some(whole(vm.status.since));
     let end = match (seen, silent_since) {
         (Seen::Still(since), None) => since,
         (Seen::Still(since), Some(silent)) => since.min(silent),
         // It came up anew while nobody looked.
         (Seen::Runs(since), Some(silent)) if since > silent => silent,
+        // It came up after its period was over, which nobody has charged: it did not run through.
+        (Seen::Runs(since), _)
+            if bill.unpaid.is_none() && bill.until.is_some_and(|until| since > until) =>
+        {
+            bill.until.unwrap_or(since)
+        }
         (Seen::Runs(_) | Seen::Unclear, _) => return None,
     };
     Some(end.min(now).max(from))
@@ -436,6 +446,29 @@ mod tests {
             panic!("{step:?}");
         };
         vm.account = settled(&account, answered, now);
+    }
+
+    #[test]
+    fn what_came_up_after_its_period_did_not_run_through() {
+        let vm = with(vm(Power::Running), begun());
+        let came_up = |since| seen(ObservedState::Running, at(since));
+        let due = bill_of(plan(&vm, &came_up(9_000), &TERMS, at(9_010))).due;
+        assert_eq!(due.unwrap().end, Some(at(3_605)));
+        // Within it, it is one run: a reboot is none of its own.
+        let step = plan(&vm, &came_up(600), &TERMS, at(700));
+        assert!(matches!(step, Step::Rest(Some(_))), "{step:?}");
+    }
+
+    #[test]
+    fn what_could_not_be_made_holds_nothing() {
+        let mut vm = with(vm(Power::Running), held());
+        vm.status.failed = Some("no host".to_owned());
+        let silent = HostView::Alive {
+            since: at(-1000),
+            observed: None,
+        };
+        let due = bill_of(plan(&vm, &silent, &TERMS, at(2))).due.unwrap();
+        assert_eq!((due.end, due.next, due.runs_on), (None, None, false));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use photon_core::{Code, Error};
-use plasmavmc_model::{Bill, Hold, UnitsOf, Vm};
+use plasmavmc_model::{Bill, Hold, UnitsOf, Vm, VmId};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -148,6 +148,8 @@ impl Money {
         let client = &inner.client;
         let found = inner.heard(client.reservation(id, deadline).await)?;
         let found = found.filter(|found| found.project_id == vm.project.as_str());
+        // What is held for another VM is nobody's to name.
+        let found = found.filter(|found| found.resource_id.parse::<VmId>().is_err());
         let found = found.ok_or_else(|| {
             let message = format!("reservation_id {id:?} is no reservation of {}", vm.project);
             Error::validation("reservation_id", "exists", message)

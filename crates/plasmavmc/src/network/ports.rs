@@ -173,7 +173,7 @@ impl Prismnet {
                 _ => Ok(()),
             }
         });
-        let let_go = named.map(|port| self.let_go(vm.id, port));
+        let let_go = named.map(|port| self.let_go(vm, port));
         let (deleted, let_go) = tokio::join!(
             futures::future::join_all(deleted),
             futures::future::join_all(let_go)
@@ -204,9 +204,14 @@ impl Prismnet {
         Ok(made)
     }
 
-    async fn let_go(&self, vm: VmId, id: PortId) -> Result<(), String> {
+    async fn let_go(&self, vm: &Vm, id: PortId) -> Result<(), String> {
+        // Its owner may have taken the device away, but not the host.
+        let is_left = |port: &Port| {
+            let host = vm.host.as_ref();
+            port.device_id.is_empty() && host.is_some_and(|host| host.as_str() == port.host_id)
+        };
         let port = match self.port(&id.to_string()).await {
-            Ok(port) if port.device_id == vm.to_string() => port,
+            Ok(port) if port.device_id == vm.id.to_string() || is_left(&port) => port,
             Ok(_) => return Ok(()),
             Err(refused) if refused.is(&[Code::NOT_FOUND]) => return Ok(()),
             Err(refused) => return Err(waits(&refused)),

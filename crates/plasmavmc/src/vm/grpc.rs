@@ -239,8 +239,9 @@ impl Vms for Doors {
         &self,
         request: Request<Streaming<pb::VmConsoleInput>>,
     ) -> Result<Response<Self::ConsoleStream>, Status> {
+        let headers = request.metadata().clone().into_headers();
         self.serve(request, |app, ctx, inputs| async move {
-            console::grpc::attach(&app, &ctx, inputs).await
+            console::grpc::attach(&app, &ctx, &headers, inputs).await
         })
         .await
     }

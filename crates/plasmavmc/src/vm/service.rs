@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use photon_auth::Context;
-use photon_core::Error;
+use photon_core::{Code, Error};
 use photon_service::{
     audit::Act,
     contention::{Lost, contended},
@@ -26,7 +26,7 @@ use crate::{
         self,
         resolve::{Chosen, resolve},
     },
-    money::Taken,
+    money::{Taken, plan},
     network,
     operation::{self, VmOperation},
     placement::{self, Lacking, Need},
@@ -315,9 +315,17 @@ pub(crate) async fn power(
     // What several attempts take is the same, but for a moment that may pass between them.
     let taken: Mutex<Vec<Taken>> = Mutex::default();
     let result = contended(ctx, || try_power(app, ctx, id, owner, request, &taken)).await;
-    if let Ok(vm) = &result {
-        let taken = taken.into_inner();
-        app.money.give_back(&taken, Some(&vm.value)).await;
+    let taken = taken.into_inner();
+    match &result {
+        Ok(vm) => app.money.give_back(&taken, Some(&vm.value)).await,
+        // Nothing of it was written.
+        Err(error) if [Code::DELETING, Code::CONFLICT, Code::NOT_FOUND].contains(&error.code()) => {
+            if let Ok(found) = app.records::<Vm>().get_by_index(&index(id)).await {
+                let vm = found.as_ref().map(|found| &found.value);
+                app.money.give_back(&taken, vm).await;
+            }
+        }
+        Err(_) => {}
     }
     result
 }
@@ -337,7 +345,11 @@ async fn try_power(
         Change::Nothing => return Ok(vm.into()),
         Change::Want(wanted) => {
             vm.value.wanted = wanted;
-            if request == Request::Start {
+            // A reboot of what runs goes on with its bill; of what has ended it is a start.
+            let has_ended =
+                vm.value.status.state == State::Error && vm.value.account.bill.is_none();
+            let begins = has_ended && vm.value.wanted.power == Power::Running;
+            if request == Request::Start || begins {
                 let hold = app.money.take_start(&mut vm.value, ctx.deadline).await?;
                 taken.lock().push(hold);
             }
@@ -402,6 +414,15 @@ async fn try_delete(
             found.value.hand_over("the VM is deleted", now);
             transaction.replace(&all, &found)?;
         }
+    }
+    // Of what nobody hears, nothing is charged from when it fell silent.
+    if vm.value.status.state == State::Unknown
+        && let Some(bill) = vm.value.account.bill.clone()
+        && bill.due.is_none()
+    {
+        let silent = plan::whole(vm.value.status.since);
+        let end = bill.from.map(|from| silent.max(from));
+        vm.value.account = plan::closed(&vm.value.account, &bill, end);
     }
     let operation = operation::begin(operation::DELETE, &vm.value, ctx, now);
     transaction.create(&app.records(), &operation.key(), &operation)?;

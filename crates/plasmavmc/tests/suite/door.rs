@@ -90,6 +90,12 @@ impl DoorHost {
         let files = self.directory.path().join("images/files");
         std::fs::read(files.join(digest.trim_start_matches("sha256:"))).ok()
     }
+
+    /// How many files there are of uploads.
+    pub(crate) fn uploads(&self) -> usize {
+        let uploads = self.directory.path().join("images/uploads");
+        std::fs::read_dir(uploads).unwrap().count()
+    }
 }
 
 async fn tell(store: &Store, key: &str, told: ObservedAgent) {

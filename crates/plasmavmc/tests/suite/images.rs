@@ -125,6 +125,7 @@ async fn an_image_is_uploaded_in_pieces_and_booted() {
     assert_eq!(ready.data()["digest"], format!("sha256:{digest}"));
     assert_eq!(ready.data()["virtual_size_bytes"], size);
     assert_eq!(host.content(&digest).unwrap(), data);
+    assert_eq!(host.uploads(), 0, "what became a blob is no upload");
     let again = send(caller, &id, "", None, &data).await;
     assert_eq!(again.error(), (409, "FAILED_PRECONDITION", ""));
 

@@ -420,6 +420,11 @@ async fn a_reservation_replaces_the_first_hold() {
     operator.ask(&vm, "start", json!({})).await.data();
     operator.until(&vm, "Running").await;
     assert_eq!(paid.figure("reserved").await, 68);
+    // What is held for another VM is nobody's to name.
+    let running = operator.get(&format!("{VMS}/{vm}")).await;
+    let held = running.data()["hold"]["reservation_id"].clone();
+    let refused = operator.vm(json!({ "reservation_id": held })).await;
+    assert_eq!(refused.error(), (400, "VALIDATION_ERROR", "reservation_id"));
     // It is used up.
     let refused = operator.vm(json!({ "reservation_id": good })).await;
     assert_eq!(refused.status, 409);

@@ -182,6 +182,12 @@ async fn images_are_their_projects_and_public_ones_the_operators() {
     let publish = json!({ "visibility": "public" });
     let path = format!("{IMAGES}/{own}");
     assert_eq!(editor.patch(&path, publish).await.status, 403);
+    // What everybody boots is not a project's to fill.
+    let of_all = format!("{IMAGES}/{public}/data");
+    let filled = editor
+        .bytes(reqwest::Method::PUT, &of_all, None, vec![0])
+        .await;
+    assert_eq!(filled.status, 403, "{filled:?}");
     for caller in [&viewer, &stranger] {
         let data = caller
             .bytes(reqwest::Method::PUT, &format!("{path}/data"), None, vec![0])

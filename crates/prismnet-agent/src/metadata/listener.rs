@@ -145,6 +145,8 @@ async fn talk(stream: TcpStream, port: Option<PortId>, source: Source) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(LARGEST_HEAD)
+        // Who has said everything may close its side, as nc does, and is answered.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a connection at the metadata address ended");
