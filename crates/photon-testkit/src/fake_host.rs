@@ -106,9 +106,11 @@ pub fn agent() -> ObservedAgent {
             firmware: Firmware::Bios,
             disk_bus: "virtio".to_owned(),
             nic_model: "virtio".to_owned(),
+            volume_bus: Some("scsi".to_owned()),
         },
         images: vec![image()],
         blobs: Vec::new(),
+        pools: Vec::new(),
         door: None,
         problems: Vec::new(),
         orphans: Vec::new(),
@@ -348,6 +350,9 @@ fn act(state: &mut State, wish: &DesiredVm) -> ObservedVm {
         ended: machine.ended.clone().filter(|_| machine.running.is_none()),
         reason,
         hypervisor: machine.running.map(|_| Hypervisor::Qemu),
+        volumes: Vec::new(),
+        snapshots: Vec::new(),
+        reverted: 0,
         since: Timestamp::now(),
     };
     if let Some(why) = habits.broken {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use plasmavmc_model::{
-    Capacity, End, Hardware, HeldBlob, HeldImage, Hypervisor, ObservedState, OrphanVm, Probe, VmId,
+    Capacity, End, Hardware, HeldBlob, HeldImage, Hypervisor, ObservedPool, ObservedSnapshot,
+    ObservedState, OrphanVm, Probe, VmId, VolumeId,
 };
 use tokio::sync::Notify;
 
@@ -26,6 +27,12 @@ pub struct Outcome {
     pub reason: String,
     /// What runs it.
     pub hypervisor: Option<Hypervisor>,
+    /// The volumes that what runs has open.
+    pub volumes: Vec<VolumeId>,
+    /// Its snapshots.
+    pub snapshots: Vec<ObservedSnapshot>,
+    /// The number of the last revert that was done.
+    pub reverted: u64,
 }
 
 /// What the agent tells of itself and its host.
@@ -43,6 +50,8 @@ pub struct Facts {
     pub images: Vec<HeldImage>,
     /// Content here.
     pub blobs: Vec<HeldBlob>,
+    /// Pools here, `local` first.
+    pub pools: Vec<ObservedPool>,
     /// Where the door is.
     pub door: Option<String>,
     /// What is wrong with the files of images, and with looking.

@@ -119,6 +119,9 @@ impl Reporter {
             ended: outcome.ended,
             reason: outcome.reason,
             hypervisor: outcome.hypervisor,
+            volumes: outcome.volumes,
+            snapshots: outcome.snapshots,
+            reverted: outcome.reverted,
             since,
         };
         if before.is_some_and(|before| before.value == value) {
@@ -212,6 +215,7 @@ fn agent(facts: &Facts) -> Option<ObservedAgent> {
         hardware: facts.hardware.clone()?,
         images: facts.images.clone(),
         blobs: facts.blobs.clone(),
+        pools: facts.pools.clone(),
         door: facts.door.clone(),
         problems: problems.take(MOST_PROBLEMS).cloned().collect(),
         orphans: orphans.take(MOST_ORPHANS).cloned().collect(),

@@ -121,6 +121,8 @@ pub async fn survey(config: &Config) -> anyhow::Result<Survey> {
         let power = match desired.power {
             plasmavmc_model::Power::Running => "running",
             plasmavmc_model::Power::Stopped => "stopped",
+            plasmavmc_model::Power::Paused => "paused",
+            plasmavmc_model::Power::Suspended => "suspended",
         };
         (*vm, format!("{power}, boot {}", desired.boot))
     }));

@@ -439,6 +439,9 @@ impl Order {
             },
             reason,
             hypervisor,
+            volumes: Vec::new(),
+            snapshots: Vec::new(),
+            reverted: 0,
         };
         self.outcomes.put(self.vm, outcome);
     }

@@ -7,7 +7,10 @@ use photon_core::Name;
 use photon_store::Record;
 use serde::{Deserialize, Serialize};
 
-use crate::{DesiredGuest, Digest, DiskFormat, Hardware, Hypervisor, PortId, Power, VmId, key};
+use crate::{
+    AttachedVolume, DesiredGuest, DesiredSnapshot, Digest, DiskFormat, Hardware, Hypervisor,
+    PortId, Power, Revert, VmId, key,
+};
 
 /// A VM as it is to be on a host; at `<host>/desired/vm/<vm>`. All that the agent needs, and enough to adopt the VM if the store
 /// should forget it.
@@ -47,6 +50,12 @@ pub struct DesiredVm {
     /// Its interfaces, in order.
     #[serde(default)]
     pub ports: Vec<DesiredPort>,
+    /// Its snapshots: those that are to be there, and those that are not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<DesiredSnapshot>,
+    /// To be as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revert: Option<Revert>,
     /// What its guest is told by cloud-init's seed; without it, there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest: Option<DesiredGuest>,
@@ -94,7 +103,7 @@ impl Boot {
 /// A disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredDisk {
-    /// What it is called within the VM: `root`, later the id of a volume. `[a-z0-9][a-z0-9._-]{0,62}`.
+    /// What it is called within the VM: `root`, or the id of a volume. `[a-z0-9][a-z0-9._-]{0,62}`.
     pub name: Name,
     /// Its size, in GiB.
     pub size_gib: u32,
@@ -104,6 +113,12 @@ pub struct DesiredDisk {
     /// The format of `base`.
     #[serde(default, skip_serializing_if = "DiskFormat::is_default")]
     pub base_format: DiskFormat,
+    /// Where it lies; without, in the host's `local` pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Name>,
+    /// That it is a volume: made and removed by its own [`crate::DesiredVolume`], and attached to what runs as soon as it is named here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<AttachedVolume>,
 }
 
 /// An interface.

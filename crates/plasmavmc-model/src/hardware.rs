@@ -18,6 +18,10 @@ pub struct Hardware {
     pub disk_bus: String,
     /// The model of interfaces, as `virtio`.
     pub nic_model: String,
+    /// The bus of volumes, as `scsi`, which takes and lets go what runs; none of those made before there were volumes: they have theirs on
+    /// `disk_bus`, from the next boot on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_bus: Option<String>,
 }
 
 /// What boots a machine.

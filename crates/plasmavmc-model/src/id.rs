@@ -13,6 +13,28 @@ impl Kind for VmKind {
 /// The id of a virtual machine. Its UUID is the domain's.
 pub type VmId = Id<VmKind>;
 
+/// Volumes.
+#[derive(Clone, Copy, Debug)]
+pub struct VolumeKind;
+
+impl Kind for VolumeKind {
+    const PREFIX: &'static str = "vol";
+}
+
+/// The id of a volume.
+pub type VolumeId = Id<VolumeKind>;
+
+/// Snapshots.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotKind;
+
+impl Kind for SnapshotKind {
+    const PREFIX: &'static str = "snap";
+}
+
+/// The id of a snapshot.
+pub type SnapshotId = Id<SnapshotKind>;
+
 /// Long work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OperationKind;

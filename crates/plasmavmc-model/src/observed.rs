@@ -5,7 +5,10 @@ use photon_core::Name;
 use photon_store::Record;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Hardware, HeldBlob, HeldImage, Hypervisor, VmId, key};
+use crate::{
+    Digest, Hardware, HeldBlob, HeldImage, Hypervisor, ObservedPool, ObservedSnapshot, VmId,
+    VolumeId, key,
+};
 
 /// How a VM is on its host: the hypervisor's truth, never what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +24,10 @@ pub enum ObservedState {
     Running,
     /// It runs, and was asked to end.
     Stopping,
-    /// It stands still without having ended; `reason` says why.
+    /// It stands still without having ended: as was asked, or `reason` says why.
     Paused,
+    /// It does not run, and its memory is on disk: it goes on from there.
+    Suspended,
     /// It cannot be made as it is wanted; `reason` says why. The agent tries again, ever more slowly.
     Failed,
 }
@@ -45,8 +50,22 @@ pub struct ObservedVm {
     /// What runs it in truth; `None` while nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hypervisor: Option<Hypervisor>,
+    /// The volumes that what runs has open, or what is suspended will have; none while nothing does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeId>,
+    /// Its snapshots.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<ObservedSnapshot>,
+    /// The number of the last revert that was done.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reverted: u64,
     /// Since when it is in this state.
     pub since: Timestamp,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How a boot ended.
@@ -111,6 +130,9 @@ pub struct ObservedAgent {
     /// The content that is here, that of `images` included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<HeldBlob>,
+    /// Its pools, `local` first; none of an agent of before there were any: then `local` is as `capacity` says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<ObservedPool>,
     /// Where the agent's door is, `https://address:port`; none without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub door: Option<String>,

@@ -8,8 +8,9 @@ use photon_store::Record;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Account, Boot, DesiredDisk, DesiredGuest, DesiredVm, Digest, DiskFormat, Guest, Hardware,
-    HostUse, Hypervisor, ImageRef, Interface, Labels, OperationId, VmId, VmName, key,
+    Account, Attachment, Boot, DesiredDisk, DesiredGuest, DesiredSnapshot, DesiredVm, Digest,
+    DiskFormat, Guest, Hardware, HostUse, Hypervisor, ImageRef, Interface, Labels, OperationId,
+    Revert, VmId, VmName, key,
 };
 
 /// Whether a VM is to run.
@@ -21,6 +22,18 @@ pub enum Power {
     /// It is not.
     #[default]
     Stopped,
+    /// It is to stand still with its memory kept: its CPUs do nothing.
+    Paused,
+    /// It is not to run, and to go on later where it was: its memory is kept on disk.
+    Suspended,
+}
+
+impl Power {
+    /// Whether something is to be there that runs, or stands still: it takes memory, and costs.
+    #[must_use]
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
 }
 
 /// How a VM is, in the words that are shown.
@@ -36,6 +49,10 @@ pub enum State {
     Running,
     /// It is to stop, and runs yet.
     Stopping,
+    /// It stands still, as was asked.
+    Paused,
+    /// It does not run, and its memory is on disk.
+    Suspended,
     /// It is not as it is wanted, and a reason says why.
     Error,
     /// It is being taken down.
@@ -46,12 +63,14 @@ pub enum State {
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Creating,
         Self::Stopped,
         Self::Starting,
         Self::Running,
         Self::Stopping,
+        Self::Paused,
+        Self::Suspended,
         Self::Error,
         Self::Deleting,
         Self::Unknown,
@@ -66,6 +85,8 @@ impl State {
             Self::Starting => "Starting",
             Self::Running => "Running",
             Self::Stopping => "Stopping",
+            Self::Paused => "Paused",
+            Self::Suspended => "Suspended",
             Self::Error => "Error",
             Self::Deleting => "Deleting",
             Self::Unknown => "Unknown",
@@ -158,6 +179,18 @@ pub struct Vm {
     /// What its root disk begins with, if that is an image of a disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
+    /// Where its root disk lies; none of one without, and of those made before there were pools, which lie in `local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Name>,
+    /// The volumes that it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Attachment>,
+    /// Its snapshots.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<DesiredSnapshot>,
+    /// The last revert that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revert: Option<Revert>,
     /// What people and schedulers sort by.
     #[serde(default)]
     pub labels: Labels,
@@ -204,14 +237,17 @@ impl Vm {
         format!("{}/{}/{}", self.org, self.project, self.id)
     }
 
-    /// What it is given on its host.
+    /// What it is given on its host; without its root disk, if that is counted by its pool.
     #[must_use]
     pub fn size(&self) -> HostUse {
         HostUse {
             vms: 1,
             vcpus: self.vcpus.into(),
             memory_mib: self.memory_mib,
-            disk_gib: self.disk_gib.unwrap_or(0).into(),
+            disk_gib: match self.pool {
+                Some(_) => 0,
+                None => self.disk_gib.unwrap_or(0).into(),
+            },
         }
     }
 
@@ -230,7 +266,10 @@ impl Vm {
             size_gib,
             base: self.base.map(|base| base.digest),
             base_format: self.base.map(|base| base.format).unwrap_or_default(),
+            pool: self.pool.clone(),
+            volume: None,
         });
+        let volumes = self.volumes.iter().map(Attachment::desired);
         Some(DesiredVm {
             id: self.id,
             name: self.name.as_str().to_owned(),
@@ -245,12 +284,14 @@ impl Vm {
             hardware: self.hardware.clone()?,
             hypervisor: self.hypervisor,
             boots_from: self.boots_from.clone(),
-            disks: disks.into_iter().collect(),
+            disks: disks.into_iter().chain(volumes).collect(),
             ports: self
                 .interfaces
                 .iter()
                 .filter_map(Interface::desired)
                 .collect(),
+            snapshots: self.snapshots.clone(),
+            revert: self.revert,
             guest: self.guest.clone().map(|guest| DesiredGuest {
                 guest,
                 content: None,

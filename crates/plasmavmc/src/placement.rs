@@ -173,6 +173,7 @@ mod tests {
         Offer {
             host: Name::new(host).unwrap(),
             agent: ObservedAgent {
+                pools: Vec::new(),
                 version: String::new(),
                 driver: String::new(),
                 capacity: Capacity {
@@ -186,6 +187,7 @@ mod tests {
                     reason: String::new(),
                 },
                 hardware: Hardware {
+                    volume_bus: None,
                     machine: "pc-q35-7.2".to_owned(),
                     cpu: "qemu64".to_owned(),
                     firmware: Firmware::Bios,

@@ -260,6 +260,7 @@ mod tests {
                 firmware: Firmware::Bios,
                 disk_bus: "virtio".to_owned(),
                 nic_model: "virtio".to_owned(),
+                volume_bus: None,
             },
             boots: Boots::Kernel {
                 kernel: "/i/k".into(),

@@ -72,6 +72,8 @@ async fn vm(lab: &Lab, digest: Digest, format: DiskFormat) -> DesiredVm {
     let mut vm = lab.vm("").await;
     vm.boots_from = Boot::Disk;
     vm.disks.push(DesiredDisk {
+        pool: None,
+        volume: None,
         name: Name::new("root").unwrap(),
         size_gib: 1,
         base: Some(digest),

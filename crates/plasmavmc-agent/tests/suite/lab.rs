@@ -141,6 +141,8 @@ impl Lab {
         let agent = self.told_agent().await;
         let image = agent.images.first().expect("photon-mini");
         DesiredVm {
+            snapshots: Vec::new(),
+            revert: None,
             id: VmId::generate(),
             // None of it may matter.
             name: "<name>'\"&../../etc; $(reboot)\u{7f}".to_owned(),

@@ -26,6 +26,8 @@ fn later(seconds: i64) -> Timestamp {
 
 fn desired(power: Power, boot: u64) -> DesiredVm {
     DesiredVm {
+        snapshots: Vec::new(),
+        revert: None,
         id: VmId::generate(),
         name: "web".to_owned(),
         org: Name::new("acme").unwrap(),
@@ -37,6 +39,7 @@ fn desired(power: Power, boot: u64) -> DesiredVm {
         vcpus: 1,
         memory_mib: 128,
         hardware: Hardware {
+            volume_bus: None,
             machine: "pc-q35-7.2".to_owned(),
             cpu: "qemu64".to_owned(),
             firmware: Firmware::Bios,
@@ -316,6 +319,8 @@ fn crashes_are_followed_by_growing_pauses_and_an_end() {
 fn what_is_not_there_yet_is_made_first_and_what_cannot_be_is_said() {
     let wanted = of(desired(Power::Running, 1));
     let disk = DesiredDisk {
+        pool: None,
+        volume: None,
         name: Name::new("root").unwrap(),
         size_gib: 1,
         base: None,

@@ -22,6 +22,8 @@ async fn a_guest_boots_stops_as_asked_and_is_taken_down() {
     };
     let mut vm = lab.vm("").await;
     vm.disks.push(DesiredDisk {
+        pool: None,
+        volume: None,
         name: Name::new("root").unwrap(),
         size_gib: 1,
         base: None,
@@ -302,6 +304,8 @@ async fn an_agent_that_is_killed_at_any_moment_makes_one_machine() {
     let mut random = Seed::for_test("an_agent_that_is_killed_at_any_moment").rng(0);
     let mut vm = lab.vm("").await;
     vm.disks.push(DesiredDisk {
+        pool: None,
+        volume: None,
         name: Name::new("root").unwrap(),
         size_gib: 1,
         base: None,

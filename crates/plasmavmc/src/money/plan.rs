@@ -6,9 +6,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use plasmavmc_model::{
-    Account, Bill, Due, Hold, NextPeriod, ObservedState, Power, State, Unpaid, Vm,
-};
+use plasmavmc_model::{Account, Bill, Due, Hold, NextPeriod, ObservedState, State, Unpaid, Vm};
 
 use crate::{config::BillingConfig, vm::state::HostView};
 
@@ -74,7 +72,9 @@ pub(crate) fn plan(vm: &Vm, host: &HostView, terms: &Terms, now: Timestamp) -> S
     let account = &vm.account;
     let Some(bill) = &account.bill else {
         return match (seen, vm.wanted.power) {
-            (Seen::Runs(_), Power::Running) => change(account, begun_unasked(vm, terms, now)),
+            (Seen::Runs(_), power) if power.is_up() => {
+                change(account, begun_unasked(vm, terms, now))
+            }
             _ => Step::Rest(None),
         };
     };
@@ -92,7 +92,7 @@ pub(crate) fn plan(vm: &Vm, host: &HostView, terms: &Terms, now: Timestamp) -> S
         return Step::Change(Box::new(closed(account, bill, Some(end))));
     }
     match (seen, vm.wanted.power) {
-        (Seen::Runs(_), Power::Running) => runs(account, bill, terms, now),
+        (Seen::Runs(_), power) if power.is_up() => runs(account, bill, terms, now),
         // It is about to stop: what it uses until then is charged then.
         _ => Step::Rest(None),
     }
@@ -114,16 +114,17 @@ fn seen(vm: &Vm, host: &HostView, now: Timestamp) -> Seen {
         return Seen::Unclear;
     };
     let Some(observed) = observed else {
-        return match vm.wanted.power {
-            Power::Stopped => Seen::Still(now),
-            Power::Running => Seen::Unclear,
+        return if vm.wanted.power.is_up() {
+            Seen::Unclear
+        } else {
+            Seen::Still(now)
         };
     };
     match observed.state {
         ObservedState::Running | ObservedState::Stopping | ObservedState::Paused => {
             Seen::Runs(whole(observed.since))
         }
-        ObservedState::Stopped | ObservedState::Failed => {
+        ObservedState::Stopped | ObservedState::Suspended | ObservedState::Failed => {
             let ended = observed.ended.as_ref().map(|ended| ended.at);
             Seen::Still(whole(ended.unwrap_or(observed.since)))
         }
@@ -159,8 +160,10 @@ fn not_begun(vm: &Vm, bill: &Bill, seen: Seen, terms: &Terms, now: Timestamp) ->
             };
             change(&vm.account, bill)
         }
-        (Seen::Still(_), Power::Stopped) => Step::Change(Box::new(closed(&vm.account, bill, None))),
-        (Seen::Still(_), Power::Running) | (Seen::Unclear, _) => Step::Rest(None),
+        (Seen::Still(_), power) if !power.is_up() => {
+            Step::Change(Box::new(closed(&vm.account, bill, None)))
+        }
+        (Seen::Still(_) | Seen::Unclear, _) => Step::Rest(None),
     }
 }
 
@@ -363,7 +366,7 @@ fn left(now: Timestamp, until: Timestamp) -> Option<Duration> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-    use plasmavmc_model::{End, EndedBy, ObservedVm};
+    use plasmavmc_model::{End, EndedBy, ObservedVm, Power};
 
     use super::*;
     use crate::vm::state::sample;
@@ -416,6 +419,9 @@ mod tests {
         HostView::Alive {
             since: at(-1000),
             observed: Some(ObservedVm {
+                volumes: Vec::new(),
+                snapshots: Vec::new(),
+                reverted: 0,
                 generation: 3,
                 state,
                 boot: 1,

@@ -123,6 +123,8 @@ mod tests {
             let power = match wanted.power {
                 Power::Running => "run",
                 Power::Stopped => "stop",
+                Power::Paused => "pause",
+                Power::Suspended => "suspend",
             };
             format!(
                 "{power}+{} {}",

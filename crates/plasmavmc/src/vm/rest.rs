@@ -362,6 +362,8 @@ pub(crate) fn wanted(power: Power) -> &'static str {
     match power {
         Power::Running => "Running",
         Power::Stopped => "Stopped",
+        Power::Paused => "Paused",
+        Power::Suspended => "Suspended",
     }
 }
 

@@ -90,7 +90,10 @@ pub(crate) fn look(vm: &Vm, host: &HostView, limits: &DeadlineConfig, now: Times
     let since = since.max(vm.wanted.asked_at).max(alive_since);
     let mut look = match vm.wanted.power {
         Power::Running => wanted_running(vm, observed, limits, since, now),
-        Power::Stopped => wanted_stopped(vm, observed, limits, since, now),
+        // What does not run yet is let go on, or suspended, by its host: see `docs/vm.md`.
+        Power::Paused | Power::Suspended | Power::Stopped => {
+            wanted_stopped(vm, observed, limits, since, now)
+        }
     };
     look.status.hypervisor = observed.and_then(|seen| seen.hypervisor);
     look
@@ -276,6 +279,9 @@ mod tests {
 
     fn seen(generation: u64, state: ObservedState) -> ObservedVm {
         ObservedVm {
+            volumes: Vec::new(),
+            snapshots: Vec::new(),
+            reverted: 0,
             generation,
             state,
             boot: 1,
