@@ -161,6 +161,10 @@ impl Door {
         let unread = Unread::of(&parts.headers);
         let request = Request::from_parts(parts, unread.lend(body));
         let response = self.serve(id, request, next, record, deadline).await;
+        if unread.is_cut() {
+            record.client_left();
+            return response;
+        }
         let left = deadline.saturating_duration_since(Instant::now());
         let patience = left.min(self.limits.header_timeout());
         unread.discard(patience).await;
@@ -297,12 +301,11 @@ async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -> Re
     let id = RequestId(Uuid::new_v4());
     let method = request.method().clone();
     let theirs = client_request_id(request.headers());
-    let mut record = Record::begin(door.name, &request, id, theirs.as_ref());
-    door.metrics.in_flight.inc();
-    let in_flight = InFlight(&door.metrics);
-    let response = door.admit(id, request, next, &mut record).await;
-    let mut response = door.render(response, id, &method, &mut record);
-    drop(in_flight);
+    let record = Record::begin(door.name, &request, id, theirs.as_ref());
+    let mut on_its_way = OnItsWay::new(record, &door.metrics);
+    let record = &mut on_its_way.record;
+    let response = door.admit(id, request, next, record).await;
+    let mut response = door.render(response, id, &method, record);
 
     let echoed = theirs.or_else(|| HeaderValue::from_str(&id.0.to_string()).ok());
     let headers = response.headers_mut();
@@ -315,16 +318,32 @@ async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -> Re
     headers
         .entry(header::X_CONTENT_TYPE_OPTIONS)
         .or_insert(HeaderValue::from_static("nosniff"));
-    record.finish(response.status(), &door.metrics);
+    on_its_way.answered = Some(response.status());
     response
 }
 
-/// Counts down also when the caller goes away and the future is dropped.
-struct InFlight<'a>(&'a HttpMetrics);
+/// A request that is not done yet. It is counted down, logged and counted also when its client goes away and the future is dropped.
+struct OnItsWay<'a> {
+    record: Record,
+    answered: Option<StatusCode>,
+    metrics: &'a HttpMetrics,
+}
 
-impl Drop for InFlight<'_> {
+impl<'a> OnItsWay<'a> {
+    fn new(record: Record, metrics: &'a HttpMetrics) -> Self {
+        metrics.in_flight.inc();
+        Self {
+            record,
+            answered: None,
+            metrics,
+        }
+    }
+}
+
+impl Drop for OnItsWay<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.dec();
+        self.metrics.in_flight.dec();
+        self.record.finish(self.answered, self.metrics);
     }
 }
 

@@ -20,7 +20,7 @@ use utoipa::openapi::OpenApi;
 
 pub use self::{
     answer::{Removed, Revised, removed},
-    if_match::{IfMatch, IfMatchHeader},
+    if_match::{EtagText, IfMatch, IfMatchHeader},
     owner::{IdText, OwnerQuery},
 };
 

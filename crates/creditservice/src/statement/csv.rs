@@ -1,14 +1,14 @@
 //! A statement as CSV (RFC 4180) with the columns of FOCUS, the FinOps Open Cost and Usage Specification: a row per SKU of a
 //! charge, and one for what else moves the balance. The `BilledCost` of all rows is the negative of what they moved.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, slice};
 
 use creditservice_ledger::{Entry, Line, Time, What};
 
 use super::Statement;
 use crate::{
     refusal::shown,
-    transaction::{Transaction, TransactionType, text},
+    transaction::{Transaction, TransactionType, text, usage},
 };
 
 const COLUMNS: &str = "BillingAccountId,SubAccountId,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,\
@@ -63,6 +63,7 @@ struct Cells {
     quantity: String,
     sku: String,
     resource: String,
+    description: String,
 }
 
 impl Cells {
@@ -90,6 +91,7 @@ impl Cells {
                 .resource_id
                 .as_ref()
                 .map_or_else(String::new, ToString::to_string),
+            description: text(transaction.description.as_ref()),
         }
     }
 
@@ -106,6 +108,7 @@ impl Cells {
             quantity: line.usage.quantity.get().to_string(),
             sku: line.usage.sku.to_string(),
             resource: line.usage.resource_id.to_string(),
+            description: text(usage::of(slice::from_ref(line)).as_ref()),
         }
     }
 }
@@ -114,7 +117,6 @@ fn row(csv: &mut String, statement: &Statement, transaction: &Transaction, cells
     let billed = cells.billed.to_string();
     let period = statement.period;
     let (from, to) = (shown(period.from).to_string(), shown(period.to).to_string());
-    let description = text(transaction.description.as_ref());
     let id = transaction.id.to_string();
     let columns = [
         statement.wallet.org.as_str(),
@@ -131,7 +133,7 @@ fn row(csv: &mut String, statement: &Statement, transaction: &Transaction, cells
         &cells.quantity,
         &cells.sku,
         &cells.resource,
-        &description,
+        &cells.description,
         &id,
     ];
     for (place, column) in columns.into_iter().enumerate() {

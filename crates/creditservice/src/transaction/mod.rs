@@ -2,9 +2,10 @@
 
 pub(crate) mod rest;
 pub(crate) mod service;
+pub(crate) mod usage;
 
 use creditservice_ledger::{
-    Description, Entry, EntryId, Place, ReservationId, Resource, ResourceId, Shard, What,
+    Description, Entry, EntryId, Line, Place, ReservationId, Resource, ResourceId, Shard, What,
 };
 use jiff::Timestamp;
 use photon_core::{Error, Name};
@@ -103,11 +104,22 @@ impl Transaction {
             project: entry.project.clone()?,
             amount,
             kind,
-            description: entry.description.clone(),
+            description: entry
+                .description
+                .clone()
+                .or_else(|| usage::of(lines(entry))),
             resource_id,
             reservation,
             at: shown(entry.at),
         })
+    }
+}
+
+/// What an entry rated, if it did.
+fn lines(entry: &Entry) -> &[Line] {
+    match &entry.what {
+        What::Used { lines } | What::Settled { lines, .. } => lines,
+        _ => &[],
     }
 }
 

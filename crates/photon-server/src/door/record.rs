@@ -14,6 +14,9 @@ use crate::{
 
 use super::OPEN_PATHS;
 
+/// What is noted of a request whose client left before it was done, as nginx notes it. Nobody is answered with it.
+const CLIENT_LEFT: u16 = 499;
+
 pub(super) struct Record {
     door: &'static str,
     method: &'static str,
@@ -26,6 +29,7 @@ pub(super) struct Record {
     pub(super) identity: Option<String>,
     code: Option<Code>,
     reason: Option<String>,
+    is_cut: bool,
 }
 
 impl Record {
@@ -54,7 +58,13 @@ impl Record {
             identity: None,
             code: None,
             reason: None,
+            is_cut: false,
         }
+    }
+
+    /// Its client left in the middle of its body, and hears no answer.
+    pub(super) fn client_left(&mut self) {
+        self.is_cut = true;
     }
 
     /// An error is logged here, once, with its private cause.
@@ -75,7 +85,10 @@ impl Record {
         }
     }
 
-    pub(super) fn finish(self, status: StatusCode, metrics: &HttpMetrics) {
+    /// Logs and counts it, by its answer; by [`CLIENT_LEFT`] if there is none, or nobody to hear it.
+    pub(super) fn finish(&mut self, answer: Option<StatusCode>, metrics: &HttpMetrics) {
+        let answer = answer.filter(|_| !self.is_cut);
+        let status = answer.map_or(CLIENT_LEFT, |answer| answer.as_u16());
         let elapsed = self.started.elapsed();
         let duration_ms = milliseconds(elapsed);
         macro_rules! access {
@@ -86,7 +99,7 @@ impl Record {
                     door = self.door,
                     method = self.method,
                     path = self.path,
-                    status = status.as_u16(),
+                    status,
                     duration_ms,
                     request_id = %self.id.0,
                     client_request_id = self.client_id,
@@ -116,8 +129,8 @@ impl Record {
         let labels = RequestLabels {
             door: self.door,
             method: self.method,
-            route: self.route,
-            status: status.as_u16(),
+            route: std::mem::take(&mut self.route),
+            status,
         };
         metrics.requests.get_or_create(&labels).inc();
     }

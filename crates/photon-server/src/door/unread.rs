@@ -4,8 +4,15 @@
 //! door lends the body to the handler, takes back what was not read, and throws it away before it answers.
 
 use std::{
+    io::{
+        self,
+        ErrorKind::{InvalidData, InvalidInput},
+    },
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -25,6 +32,8 @@ const LINGER_BYTES: u64 = 64 << 20;
 /// Where a body comes back to.
 pub(super) struct Unread {
     body: Arc<Mutex<Option<Body>>>,
+    /// Whether it ended before it was whole.
+    is_cut: Arc<AtomicBool>,
     /// Whether its rest will come without being asked for, and is not beyond any mistake.
     comes: bool,
 }
@@ -34,6 +43,7 @@ impl Unread {
         let announced = content_length(headers).unwrap_or_default();
         Self {
             body: Arc::default(),
+            is_cut: Arc::default(),
             comes: announced <= LINGER_BYTES && !headers.contains_key(header::EXPECT),
         }
     }
@@ -43,7 +53,13 @@ impl Unread {
         Body::new(Lent {
             body: Some(body),
             back: Arc::clone(&self.body),
+            is_cut: Arc::clone(&self.is_cut),
         })
+    }
+
+    /// Whether the client left before all of it had come, as far as anybody has read.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::Relaxed)
     }
 
     /// Reads what came back and throws it away. Whoever takes longer than `patience`, or sends without end, loses
@@ -73,6 +89,19 @@ impl Unread {
 struct Lent {
     body: Option<Body>,
     back: Arc<Mutex<Option<Body>>>,
+    is_cut: Arc<AtomicBool>,
+}
+
+/// Whether the connection ended, and not only what came over it is nonsense.
+fn is_end(error: &axum::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            return !matches!(error.kind(), InvalidInput | InvalidData);
+        }
+        next = cause.source();
+    }
+    false
 }
 
 impl hyper::body::Body for Lent {
@@ -87,6 +116,11 @@ impl hyper::body::Body for Lent {
             return Poll::Ready(None);
         };
         let polled = Pin::new(body).poll_frame(cx);
+        if let Poll::Ready(Some(Err(error))) = &polled
+            && is_end(error)
+        {
+            self.is_cut.store(true, Ordering::Relaxed);
+        }
         // After its end or an error there is nothing to throw away.
         if let Poll::Ready(None | Some(Err(_))) = polled {
             self.body = None;

@@ -1,6 +1,6 @@
 //! Path parameters.
 
-use axum::extract::{FromRequestParts, path::ErrorKind, rejection::PathRejection};
+use axum::extract::{FromRequestParts, RawPathParams, path::ErrorKind, rejection::PathRejection};
 use http::request::Parts;
 use photon_core::{Code, Error};
 use serde::de::DeserializeOwned;
@@ -19,12 +19,24 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         check_escapes(parts.uri.path(), "path")?;
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
-            Err(rejection) => Err(explain(rejection).into()),
+            Err(rejection) => {
+                let given = RawPathParams::from_request_parts(parts, state).await;
+                let given: Vec<String> = given
+                    .iter()
+                    .flatten()
+                    .map(|(_, text)| text.to_owned())
+                    .collect();
+                Err(explain(rejection, &given.join("/")).into())
+            }
         }
     }
 }
 
-fn explain(rejection: PathRejection) -> Error {
+/// So many characters of what names nothing are said again.
+const SHOWN: usize = 100;
+
+/// Why parameters name nothing; `given` is what they are.
+fn explain(rejection: PathRejection, given: &str) -> Error {
     let PathRejection::FailedToDeserializePathParams(failed) = rejection else {
         return Error::internal(rejection);
     };
@@ -34,6 +46,11 @@ fn explain(rejection: PathRejection) -> Error {
         }
         ErrorKind::WrongNumberOfParameters { .. } | ErrorKind::UnsupportedType { .. } => {
             Error::internal(failed)
+        }
+        ErrorKind::DeserializeError { message, .. } | ErrorKind::Message(message) => {
+            let shown: String = given.chars().take(SHOWN).collect();
+            let message = format!("{shown:?} names nothing here: {message}");
+            Error::new(Code::NOT_FOUND, message).with_source(failed)
         }
         _ => Error::new(Code::NOT_FOUND, "there is nothing at this path").with_source(failed),
     }

@@ -9,7 +9,7 @@ use axum::{
     Router,
     routing::{get, post},
 };
-use photon_core::Error;
+use photon_core::{Error, Id, Kind};
 use photon_server::{
     Created, Daemon, Data, Json, LimitsConfig, Listen, Mode, Path, Peer, Query, RestError,
     RestResult, Running, TlsConfig,
@@ -102,6 +102,13 @@ struct Put {
     lease: i64,
 }
 
+/// Something with ids.
+struct Thing;
+
+impl Kind for Thing {
+    const PREFIX: &'static str = "thing";
+}
+
 #[derive(Deserialize)]
 struct Scan {
     limit: Option<u32>,
@@ -121,6 +128,10 @@ fn routes(draining: CancellationToken) -> Router {
         .route("/put/{*key}", post(put))
         .route("/scan", get(scan))
         .route("/number/{n}", get(async |Path(n): Path<u64>| Data(n)))
+        .route(
+            "/thing/{id}",
+            get(async |Path(id): Path<Id<Thing>>| Data(id)),
+        )
         .route("/nothing", get(nothing))
         .route("/panic", get(panics))
         .route(
@@ -128,6 +139,7 @@ fn routes(draining: CancellationToken) -> Router {
             get(async || std::future::pending::<Data<()>>().await),
         )
         .route("/slow", get(slow))
+        .route("/swallow", post(swallow))
         .route(
             "/flood",
             get(async || axum::body::Body::from_stream(flood())),
@@ -170,6 +182,12 @@ async fn wrong_method() -> RestError {
 
 async fn panics() -> Data<()> {
     panic!("secret panic text")
+}
+
+/// Takes whatever comes of a body for all of it.
+async fn swallow(body: axum::body::Body) -> Data<usize> {
+    let pieces = futures::StreamExt::collect::<Vec<_>>(body.into_data_stream()).await;
+    Data(pieces.len())
 }
 
 async fn slow() -> Data<&'static str> {

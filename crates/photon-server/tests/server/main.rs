@@ -6,6 +6,7 @@ mod drain;
 mod gate;
 mod grpc;
 mod harness;
+mod left;
 mod limits;
 mod rest;
 mod start;

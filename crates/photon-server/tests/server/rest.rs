@@ -356,6 +356,20 @@ async fn the_built_in_routes() {
 }
 
 #[tokio::test]
+async fn what_is_no_id_is_said() {
+    let service = crate::harness::service().await;
+    let nothing = service.get("/thing/invalid-id").await;
+    let error = crate::harness::error_of(nothing, 404, "NOT_FOUND").await;
+    assert_eq!(
+        error["message"],
+        "\"invalid-id\" names nothing here: not an id of the form thing-<uuid>"
+    );
+    let long = service.get(&format!("/thing/{}", "x".repeat(5000))).await;
+    let error = crate::harness::error_of(long, 404, "NOT_FOUND").await;
+    assert!(error["message"].as_str().unwrap().len() < 200, "{error}");
+}
+
+#[tokio::test]
 async fn the_openapi_document() {
     let change = |daemon: photon_server::Daemon| {
         let info = utoipa::openapi::Info::new("test", "1.2.3");

@@ -11,11 +11,12 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IfMatch(pub Option<i64>);
 
-/// A revision as an answer's `ETag` said it, or `*`.
-#[derive(ToSchema)]
+/// A revision as an answer's `ETag` said it, or `*`. A document that has [`IfMatchHeader`] names it among its components: schemas of
+/// parameters are not collected.
+#[derive(Debug, ToSchema)]
 #[schema(value_type = String, pattern = "^(\\*|\"[0-9]{1,18}\")$", example = "\"42\"")]
 #[expect(dead_code, reason = "only described, never built")]
-struct EtagText(String);
+pub struct EtagText(String);
 
 /// [`IfMatch`], for the document.
 #[derive(IntoParams)]
