@@ -7,12 +7,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use plasmavmc_model::VmId;
+use plasmavmc_model::{SnapshotId, VmId, VolumeId};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use crate::{
     driver::{Driver, Error},
-    machine::{Domain, Machine},
+    machine::{Disk, Domain, Machine},
 };
 
 /// The most calls at once.
@@ -23,6 +23,10 @@ const LOOK: Duration = Duration::from_secs(20);
 const CHANGE: Duration = Duration::from_secs(60);
 /// How long a start may take: disks are opened, memory is taken.
 const START: Duration = Duration::from_secs(120);
+/// How long it may take to write or to read all of a machine's memory.
+const MEMORY: Duration = Duration::from_secs(1800);
+/// The most of those at once: they take minutes, and nobody else is to wait for them.
+const MEMORIES_AT_ONCE: usize = 4;
 
 /// The driver, as async code has it.
 ///
@@ -31,6 +35,7 @@ const START: Duration = Duration::from_secs(120);
 pub struct Calls {
     driver: Arc<dyn Driver>,
     room: Arc<Semaphore>,
+    room_for_memory: Arc<Semaphore>,
     turns: Arc<Mutex<HashMap<VmId, Weak<AsyncMutex<()>>>>>,
 }
 
@@ -47,6 +52,7 @@ impl Calls {
         Self {
             driver,
             room: Arc::new(Semaphore::new(AT_ONCE)),
+            room_for_memory: Arc::new(Semaphore::new(MEMORIES_AT_ONCE)),
             turns: Arc::default(),
         }
     }
@@ -70,7 +76,7 @@ impl Calls {
     /// # Errors
     /// As there; [`Error::Late`].
     pub async fn list(&self) -> Result<Vec<Domain>, Error> {
-        let call = self.run(None, "looking", |driver| driver.list());
+        let call = self.run(None, &self.room, "looking", |driver| driver.list());
         late(LOOK, "looking at all domains", call).await
     }
 
@@ -123,6 +129,97 @@ impl Calls {
         .await
     }
 
+    /// [`Driver::pause`].
+    ///
+    /// # Errors
+    /// As there; [`Error::Late`].
+    pub async fn pause(&self, vm: VmId) -> Result<(), Error> {
+        self.on(vm, "having it stand still", CHANGE, move |driver| {
+            driver.pause(vm)
+        })
+        .await
+    }
+
+    /// [`Driver::save`].
+    ///
+    /// # Errors
+    /// As there; [`Error::Late`].
+    pub async fn save(&self, vm: VmId) -> Result<(), Error> {
+        self.with_memory(vm, "writing its memory", move |driver| driver.save(vm))
+            .await
+    }
+
+    /// [`Driver::restore`].
+    ///
+    /// # Errors
+    /// As there; [`Error::Late`].
+    pub async fn restore(&self, vm: VmId) -> Result<(), Error> {
+        self.with_memory(vm, "reading its memory", move |driver| driver.restore(vm))
+            .await
+    }
+
+    /// [`Driver::drop_memory`].
+    ///
+    /// # Errors
+    /// As there; [`Error::Late`].
+    pub async fn drop_memory(&self, vm: VmId) -> Result<(), Error> {
+        self.on(vm, "removing its memory", CHANGE, move |driver| {
+            driver.drop_memory(vm)
+        })
+        .await
+    }
+
+    /// [`Driver::take_snapshot`].
+    ///
+    /// # Errors
+    /// As there; [`Error::Late`].
+    pub async fn take_snapshot(&self, vm: VmId, snapshot: SnapshotId) -> Result<(), Error> {
+        self.with_memory(vm, "taking a snapshot", move |driver| {
+            driver.take_snapshot(vm, snapshot)
+        })
+        .await
+    }
+
+    /// [`Driver::remove_snapshot`].
+    ///
+    /// # Errors
+    /// As there; [`Error::Late`].
+    pub async fn remove_snapshot(&self, vm: VmId, snapshot: SnapshotId) -> Result<(), Error> {
+        self.with_memory(vm, "removing a snapshot", move |driver| {
+            driver.remove_snapshot(vm, snapshot)
+        })
+        .await
+    }
+
+    /// [`Driver::revert`].
+    ///
+    /// # Errors
+    /// As there; [`Error::Late`].
+    pub async fn revert(&self, vm: VmId, snapshot: SnapshotId) -> Result<(), Error> {
+        self.with_memory(vm, "reverting to a snapshot", move |driver| {
+            driver.revert(vm, snapshot)
+        })
+        .await
+    }
+
+    /// [`Driver::attach_volume`].
+    ///
+    /// # Errors
+    /// As there; [`Error::Late`].
+    pub async fn attach_volume(&self, vm: VmId, disk: Disk) -> Result<(), Error> {
+        let attach = move |driver: &dyn Driver| driver.attach_volume(vm, &disk);
+        self.on(vm, "attaching a volume", CHANGE, attach).await
+    }
+
+    /// [`Driver::detach_volume`].
+    ///
+    /// # Errors
+    /// As there; [`Error::Late`].
+    pub async fn detach_volume(&self, vm: VmId, volume: VolumeId) -> Result<(), Error> {
+        let detach = move |driver: &dyn Driver| driver.detach_volume(vm, volume);
+        self.on(vm, "detaching a volume", CHANGE, detach).await
+    }
+
     /// [`Driver::power_off`].
     ///
     /// # Errors
@@ -150,12 +247,23 @@ impl Calls {
         limit: Duration,
         call: impl FnOnce(&dyn Driver) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        late(limit, what, self.run(Some(vm), what, call)).await
+        late(limit, what, self.run(Some(vm), &self.room, what, call)).await
+    }
+
+    async fn with_memory(
+        &self,
+        vm: VmId,
+        what: &'static str,
+        call: impl FnOnce(&dyn Driver) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let room = &self.room_for_memory;
+        late(MEMORY, what, self.run(Some(vm), room, what, call)).await
     }
 
     async fn run<T: Send + 'static>(
         &self,
         vm: Option<VmId>,
+        room: &Arc<Semaphore>,
         what: &'static str,
         call: impl FnOnce(&dyn Driver) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
@@ -163,7 +271,7 @@ impl Calls {
             Some(vm) => Some(self.turn(vm).lock_owned().await),
             None => None,
         };
-        let room = Arc::clone(&self.room).acquire_owned().await;
+        let room = Arc::clone(room).acquire_owned().await;
         let driver = Arc::clone(&self.driver);
         let called = tokio::task::spawn_blocking(move || {
             // Kept until the call has ended, even if nobody waits for it any more.

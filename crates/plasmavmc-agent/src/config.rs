@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use photon_agent::config::{StoreConfig, invalid};
@@ -12,6 +12,7 @@ use photon_server::{
     config::{ConfigError, LogConfig},
     listen::check_tls,
 };
+use plasmavmc_model::pool;
 use serde::Deserialize;
 
 use crate::libvirt::embed;
@@ -43,6 +44,9 @@ pub struct Config {
     /// What is kept from VMs.
     #[serde(default)]
     pub reserve: ReserveConfig,
+    /// Where disks may lie beside `local`, which is below `state_directory`. At most 16. Default none.
+    #[serde(default)]
+    pub pools: Vec<PoolConfig>,
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
@@ -172,6 +176,22 @@ pub struct ReserveConfig {
     pub disk_gib: u64,
 }
 
+/// `[[pools]]`: a directory for disks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolConfig {
+    /// What it is called, by everybody: `[a-z0-9][a-z0-9._-]{0,62}`, not `local`.
+    pub name: Name,
+    /// The directory: absolute, and not within another pool or the state directory, nor around them.
+    pub path: PathBuf,
+    /// Whether every host with a pool of that name sees the same files. Default false.
+    #[serde(default)]
+    pub shared: bool,
+}
+
+/// The most pools of one host.
+const MOST_POOLS: usize = 16;
+
 /// What a socket's path has room for, less `/vm/vm-<uuid>/console` and the null behind it.
 const LONGEST_STATE: usize = 108 - 1 - "/vm/vm-00000000-0000-0000-0000-000000000000/console".len();
 
@@ -191,6 +211,7 @@ impl Config {
             hypervisor: HypervisorConfig::default(),
             ports: PortsConfig::default(),
             reserve: ReserveConfig::default(),
+            pools: Vec::new(),
             log: LogConfig::default(),
         }
     }
@@ -242,6 +263,7 @@ impl ServiceConfig for Config {
             return Err(invalid("hypervisor.emulation", problem));
         }
         self.validate_root()?;
+        self.validate_pools()?;
         self.door.validate(&self.store)?;
         self.store.validate()
     }
@@ -255,6 +277,36 @@ impl ServiceConfig for Config {
 }
 
 impl Config {
+    fn validate_pools(&self) -> Result<(), ConfigError> {
+        if self.pools.len() > MOST_POOLS {
+            return Err(invalid("pools", format!("must be at most {MOST_POOLS}")));
+        }
+        let mut before = vec![(pool::local(), self.state_directory.as_path())];
+        for pool in &self.pools {
+            let (name, path) = (&pool.name, pool.path.as_path());
+            if before.iter().any(|(other, _)| other == name) {
+                let problem = format!("must be different, and not local: {name}");
+                return Err(invalid("pools.name", problem));
+            }
+            let is_plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+            if !path.is_absolute() || !path.components().all(is_plain) {
+                let problem = format!("must be absolute and without ..: {}", path.display());
+                return Err(invalid("pools.path", problem));
+            }
+            let overlaps =
+                |other: &&(Name, &Path)| path.starts_with(other.1) || other.1.starts_with(path);
+            if let Some((other, _)) = before.iter().find(overlaps) {
+                let problem = format!(
+                    "{} must not be within pool {other}, nor around it",
+                    path.display()
+                );
+                return Err(invalid("pools.path", problem));
+            }
+            before.push((name.clone(), path));
+        }
+        Ok(())
+    }
+
     /// Where an embedded libvirt keeps everything becomes part of the paths of sockets, and of an address.
     fn validate_root(&self) -> Result<(), ConfigError> {
         let field = match self.hypervisor.uri {
@@ -346,6 +398,39 @@ mod tests {
             ),
             ("host = \"a\"\n[ports]\nsocket = \"here\"", "ports.socket"),
             ("host = \"a\"\n[reserve]\ncpus = -1", "cpus"),
+            (
+                "host = \"a\"\n[[pools]]\nname = \"Fast\"\npath = \"/p\"",
+                "name",
+            ),
+            ("host = \"a\"\n[[pools]]\nname = \"fast\"", "path"),
+            (
+                "host = \"a\"\n[[pools]]\nname = \"local\"\npath = \"/p\"",
+                "pools.name",
+            ),
+            (
+                "host = \"a\"\n[[pools]]\nname = \"b\"\npath = \"/b\"\n[[pools]]\nname = \"b\"\npath = \"/c\"",
+                "pools.name",
+            ),
+            (
+                "host = \"a\"\n[[pools]]\nname = \"b\"\npath = \"b\"",
+                "pools.path",
+            ),
+            (
+                "host = \"a\"\n[[pools]]\nname = \"b\"\npath = \"/b/../c\"",
+                "pools.path",
+            ),
+            (
+                "host = \"a\"\n[[pools]]\nname = \"b\"\npath = \"/b\"\n[[pools]]\nname = \"c\"\npath = \"/b/c\"",
+                "pools.path",
+            ),
+            (
+                "host = \"a\"\nstate_directory = \"/s/t\"\n[[pools]]\nname = \"b\"\npath = \"/s\"",
+                "pools.path",
+            ),
+            (
+                "host = \"a\"\nstate_directory = \"/s\"\n[[pools]]\nname = \"b\"\npath = \"/s/t\"",
+                "pools.path",
+            ),
             ("host = \"a\"\n[door]\nlisten = \"192.0.2.1:1\"", "door.tls"),
             (
                 "host = \"a\"\n[door]\nadvertise = \"x y:1\"",
@@ -367,6 +452,8 @@ mod tests {
             let error = read(text).unwrap_err();
             assert!(error.contains(field), "{text}: {error}");
         }
+        let good = "host = \"a\"\n[[pools]]\nname = \"b\"\npath = \"/b\"\n[[pools]]\nname = \"c\"\npath = \"/bc\"\nshared = true";
+        assert!(read(good).unwrap().pools[1].shared);
         read("host = \"a\"\n[hypervisor]\nuri = \"qemu:///system\"").unwrap();
     }
 }

@@ -1,9 +1,9 @@
 //! What drives a hypervisor. The rest of the agent knows no libvirt: another driver (cloud-hypervisor, by its own API) has this
 //! trait to fill.
 
-use plasmavmc_model::{Hypervisor, VmId};
+use plasmavmc_model::{Hypervisor, SnapshotId, VmId, VolumeId};
 
-use crate::machine::{Domain, Machine};
+use crate::machine::{Disk, Domain, Machine};
 
 /// Why a call did not do what it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,11 +85,65 @@ pub trait Driver: Send + Sync + 'static {
     /// As said there.
     fn press_power_button(&self, vm: VmId) -> Result<(), Error>;
 
+    /// Has what runs stand still.
+    ///
+    /// # Errors
+    /// As said there.
+    fn pause(&self, vm: VmId) -> Result<(), Error>;
+
     /// Lets go on what stands still.
     ///
     /// # Errors
     /// As said there.
     fn resume(&self, vm: VmId) -> Result<(), Error>;
+
+    /// Writes the memory of what runs to disk, and ends it.
+    ///
+    /// # Errors
+    /// As said there.
+    fn save(&self, vm: VmId) -> Result<(), Error>;
+
+    /// Makes a machine of the memory on disk. It stands still then, and the memory on disk is gone.
+    ///
+    /// # Errors
+    /// As said there.
+    fn restore(&self, vm: VmId) -> Result<(), Error>;
+
+    /// Removes the memory on disk.
+    ///
+    /// # Errors
+    /// As said there.
+    fn drop_memory(&self, vm: VmId) -> Result<(), Error>;
+
+    /// Takes a snapshot of what runs: of its memory and all its disks, or of nothing. Nothing of it is kept but what is within the disks.
+    ///
+    /// # Errors
+    /// As said there.
+    fn take_snapshot(&self, vm: VmId, snapshot: SnapshotId) -> Result<(), Error>;
+
+    /// Removes a snapshot from the disks of what runs.
+    ///
+    /// # Errors
+    /// As said there.
+    fn remove_snapshot(&self, vm: VmId, snapshot: SnapshotId) -> Result<(), Error>;
+
+    /// Begins what is defined with the memory and the disks of a snapshot. It stands still then.
+    ///
+    /// # Errors
+    /// As said there.
+    fn revert(&self, vm: VmId, snapshot: SnapshotId) -> Result<(), Error>;
+
+    /// Gives a volume to what runs; one that it has is no error.
+    ///
+    /// # Errors
+    /// As said there.
+    fn attach_volume(&self, vm: VmId, disk: &Disk) -> Result<(), Error>;
+
+    /// Asks what runs to let a volume go; one that it does not have is no error. Whether it is gone, [`Driver::look`] says.
+    ///
+    /// # Errors
+    /// As said there.
+    fn detach_volume(&self, vm: VmId, volume: VolumeId) -> Result<(), Error>;
 
     /// Takes the power away.
     ///

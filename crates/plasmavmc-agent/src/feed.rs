@@ -8,7 +8,10 @@ use std::{
 
 use photon_core::Name;
 use photon_store::{Entry, Error, Feed, FeedEvent, Record, Store};
-use plasmavmc_model::{DesiredBlob, DesiredVm, Digest, GoneOrder, VmId, desired};
+use plasmavmc_model::{
+    DesiredBlob, DesiredVm, DesiredVolume, Digest, GoneOrder, VmId, VolumeGoneOrder, VolumeId,
+    desired,
+};
 
 /// Changes that come within this time are taken together.
 const TOGETHER: Duration = Duration::from_millis(2);
@@ -24,6 +27,8 @@ pub struct Follower {
     vms: String,
     orders: String,
     blobs: String,
+    volumes: String,
+    volume_orders: String,
     /// What the store says; complete after the first [`Follower::next`].
     pub records: Records,
     is_new: bool,
@@ -40,9 +45,23 @@ pub struct Records {
     pub blobs: BTreeMap<Digest, DesiredBlob>,
     /// Records that cannot be read, with the reason. Their VMs are known, and left as they are.
     pub unreadable: BTreeMap<VmId, String>,
+    /// Volumes of this host.
+    pub volumes: BTreeMap<VolumeId, DesiredVolume>,
+    /// Volumes to remove.
+    pub volumes_gone: BTreeMap<VolumeId, VolumeGoneOrder>,
+    /// Of volumes, as `unreadable` of VMs.
+    pub unreadable_volumes: BTreeMap<VolumeId, String>,
 }
 
 impl Records {
+    /// Whether the store knows the volume, whatever it says of it.
+    #[must_use]
+    pub fn know_volume(&self, volume: VolumeId) -> bool {
+        self.volumes.contains_key(&volume)
+            || self.volumes_gone.contains_key(&volume)
+            || self.unreadable_volumes.contains_key(&volume)
+    }
+
     /// Whether the store knows the VM, whatever it says of it.
     #[must_use]
     pub fn know(&self, vm: VmId) -> bool {
@@ -61,6 +80,8 @@ impl Follower {
             vms: format!("{root}vm/"),
             orders: format!("{root}gone/"),
             blobs: format!("{root}blob/"),
+            volumes: format!("{root}volume/"),
+            volume_orders: format!("{root}volume-gone/"),
             records: Records::default(),
             is_new: false,
         }
@@ -111,6 +132,11 @@ impl Follower {
                     self.records.gone.remove(&vm);
                 } else if let Some(digest) = id(&key, &self.blobs) {
                     self.records.blobs.remove(&digest);
+                } else if let Some(volume) = id(&key, &self.volumes) {
+                    self.records.volumes.remove(&volume);
+                    self.records.unreadable_volumes.remove(&volume);
+                } else if let Some(volume) = id(&key, &self.volume_orders) {
+                    self.records.volumes_gone.remove(&volume);
                 }
                 true
             }
@@ -138,6 +164,34 @@ impl Follower {
             match self.read::<DesiredBlob>(entry) {
                 Ok(blob) if blob.digest == digest => drop(self.records.blobs.insert(digest, blob)),
                 _ => drop(self.records.blobs.remove(&digest)),
+            }
+        } else {
+            self.put_volume(entry);
+        }
+    }
+
+    fn put_volume(&mut self, entry: Entry) {
+        if let Some(volume) = id(&entry.key, &self.volumes) {
+            let read = self.read::<DesiredVolume>(entry);
+            let records = &mut self.records;
+            let why = match read {
+                Ok(desired) if desired.id == volume => {
+                    records.unreadable_volumes.remove(&volume);
+                    records.volumes.insert(volume, desired);
+                    return;
+                }
+                Ok(desired) => format!("it is about {}", desired.id),
+                Err(reason) => reason,
+            };
+            records.volumes.remove(&volume);
+            records.unreadable_volumes.insert(volume, why);
+        } else if let Some(volume) = id(&entry.key, &self.volume_orders) {
+            // Only an order that can be read removes anything.
+            match self.read::<VolumeGoneOrder>(entry) {
+                Ok(order) if order.id == volume => {
+                    self.records.volumes_gone.insert(volume, order);
+                }
+                _ => drop(self.records.volumes_gone.remove(&volume)),
             }
         }
     }

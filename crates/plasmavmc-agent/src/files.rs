@@ -4,44 +4,70 @@
 //!   vm/<vm>/desired.json    what was last wanted: enough to go on without the store, and to adopt it if the store forgot it
 //!           note.json       which boot it was, and how it ended
 //!           ports.json      the ports that were plugged for it
+//!           snapshots.json  its snapshots, as far as they were taken
 //!           console.log     what it wrote to its serial console
 //!           console         the socket to it, while it runs
 //!           seed-….img      what its guest is told of itself, by its digest
-//!           <disk>.qcow2    its disks
+//!           <disk>.qcow2    its disks, unless they lie in another pool: see [`crate::pools`]
 //! ```
 
 use std::{
     fs,
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
-use nix::sys::statvfs::statvfs;
 use photon_agent::memory::replace;
-use photon_core::Name;
-use plasmavmc_model::{DesiredVm, Digest, End, VmId};
+use plasmavmc_model::{DesiredDisk, DesiredVm, Digest, End, VmId, pool};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{ports::Plugged, seed::Seed};
+use crate::{pools::Pools, ports::Plugged, seed::Seed, snapshots::Notes, volumes::VolumeFiles};
 
 /// What files that tell guests of themselves begin with.
 const SEED: &str = "seed-";
 
-/// So much is room.
-const ENOUGH: u64 = 64 << 20;
+/// Makes what guests' files are kept in, below the agent's directory, and says who gets there: root alone where it runs guests as root;
+/// else whoever knows what a file is called and may read that, as libvirt's own user.
+///
+/// # Errors
+/// What cannot be made.
+pub fn close(state: &Path, is_root_alone: bool) -> io::Result<()> {
+    for name in ["vm", "images"] {
+        let directory = state.join(name);
+        fs::create_dir_all(&directory)?;
+        let mode = if is_root_alone { 0o700 } else { PASSABLE };
+        fs::set_permissions(&directory, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+/// Of directories: nobody sees what is in them.
+const PASSABLE: u32 = 0o711;
+
+/// Makes a directory that is passed through, whatever the process's umask says.
+///
+/// # Errors
+/// What cannot be made.
+pub(crate) fn passable(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(PASSABLE))
+}
 
 /// The directories of all VMs.
 #[derive(Clone, Debug)]
 pub struct Files {
     root: PathBuf,
+    pools: Pools,
 }
 
 /// The directory of one.
 #[derive(Clone, Debug)]
 pub struct VmFiles {
+    vm: VmId,
     directory: PathBuf,
+    pools: Pools,
 }
 
 /// What is remembered of a VM's boots; the rest is the hypervisor's to say.
@@ -70,6 +96,18 @@ pub struct Note {
     /// The generation that the crashes are counted of.
     #[serde(default)]
     pub generation: u64,
+    /// Whether it stands still because we said so.
+    #[serde(default)]
+    pub paused: bool,
+    /// How many times in a row it could not go on from its memory on disk.
+    #[serde(default)]
+    pub restores: u32,
+    /// Why it did not, but began anew.
+    #[serde(default)]
+    pub lost: Option<String>,
+    /// The number of the last revert that was done.
+    #[serde(default)]
+    pub reverted: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,19 +118,34 @@ struct Form<T> {
 }
 
 impl Files {
-    /// Below the agent's directory.
+    /// Below the agent's directory, for whoever has nothing to do with disks in other pools than `local`.
     #[must_use]
     pub fn new(state: &Path) -> Self {
+        Self::with(state, Pools::local(state))
+    }
+
+    /// Below the agent's directory, with disks in these pools.
+    #[must_use]
+    pub fn with(state: &Path, pools: Pools) -> Self {
         Self {
             root: state.join("vm"),
+            pools,
         }
+    }
+
+    /// Where disks lie.
+    #[must_use]
+    pub fn pools(&self) -> &Pools {
+        &self.pools
     }
 
     /// Of one VM. Nothing is made.
     #[must_use]
     pub fn of(&self, vm: VmId) -> VmFiles {
         VmFiles {
+            vm,
             directory: self.root.join(vm.to_string()),
+            pools: self.pools.clone(),
         }
     }
 
@@ -129,6 +182,7 @@ impl VmFiles {
     /// # Errors
     /// A file that cannot be written.
     pub fn keep_desired(&self, desired: &DesiredVm) -> io::Result<()> {
+        self.prepare()?;
         write(&self.directory.join("desired.json"), desired)
     }
 
@@ -148,6 +202,22 @@ impl VmFiles {
         write(&self.directory.join("note.json"), note)
     }
 
+    /// What was noted of its snapshots; nothing if there is nothing.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn snapshots(&self) -> io::Result<Notes> {
+        Ok(read(&self.directory.join("snapshots.json"))?.unwrap_or_default())
+    }
+
+    /// Keeps it.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn keep_snapshots(&self, notes: &Notes) -> io::Result<()> {
+        write(&self.directory.join("snapshots.json"), notes)
+    }
+
     /// What was plugged for it; nothing if there is nothing.
     ///
     /// # Errors
@@ -164,10 +234,23 @@ impl VmFiles {
         write(&self.directory.join("ports.json"), plugged)
     }
 
-    /// Where a disk is. A name has no path in it.
+    /// Where a disk is, a volume or its own. A name has no path in it. Blocks.
+    ///
+    /// # Errors
+    /// Why its pool cannot be used, in a sentence.
+    pub fn disk(&self, disk: &DesiredDisk) -> Result<PathBuf, String> {
+        if let Some(volume) = disk.volume {
+            let pool = disk.pool.clone().unwrap_or_else(pool::local);
+            return Ok(VolumeFiles::of(&self.pools, &pool, volume.id)?.disk());
+        }
+        let directory = self.pools.disks_of(disk.pool.as_ref(), self.vm)?;
+        Ok(directory.join(format!("{}.qcow2", disk.name)))
+    }
+
+    /// Its directory.
     #[must_use]
-    pub fn disk(&self, name: &Name) -> PathBuf {
-        self.directory.join(format!("{name}.qcow2"))
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Where what its guest is told is.
@@ -227,39 +310,41 @@ impl VmFiles {
         self.directory.exists()
     }
 
-    /// Whether there is room on the disk for what a guest may write until somebody looks again.
-    #[must_use]
-    pub fn have_room(&self) -> bool {
-        let found = statvfs(&self.directory);
-        found.is_ok_and(|found| {
-            found
-                .blocks_available()
-                .saturating_mul(found.fragment_size())
-                >= ENOUGH
-        })
-    }
-
     /// Makes the directory.
     ///
     /// # Errors
     /// What cannot be made.
     pub fn prepare(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.directory)
+        passable(&self.directory)
     }
 
-    /// Removes everything.
+    /// Removes everything that is its own: never a volume.
     ///
     /// # Errors
-    /// What cannot be removed.
+    /// What cannot be removed; a pool where it had a disk cannot be used.
     pub fn remove(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let disks = self.desired()?.map_or_else(Vec::new, |vm| vm.disks);
+        let own = disks.iter().filter(|disk| disk.volume.is_none());
+        // Which pools it had is in its directory, which goes last.
+        for disk in own {
+            let directory = self.pools.disks_of(disk.pool.as_ref(), self.vm);
+            let directory = directory.map_err(io::Error::other)?;
+            if directory != self.directory {
+                remove(&directory)?;
+            }
         }
+        remove(&self.directory)
     }
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+fn remove(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -272,7 +357,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     Ok(Some(form.value))
 }
 
-fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     replace(path, &serde_json::to_vec(&Form { v: 1, value })?)
 }
 
@@ -281,6 +366,24 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
     use super::*;
+
+    #[test]
+    fn guests_files_are_reached_by_who_runs_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let own = Files::new(directory.path()).of(VmId::generate());
+        for (is_root_alone, expected) in [(false, 0o711), (true, 0o700), (true, 0o700)] {
+            close(directory.path(), is_root_alone).unwrap();
+            for name in ["vm", "images"] {
+                assert_eq!(mode(&directory.path().join(name)), expected, "{name}");
+            }
+        }
+        // As with a process's umask of 0077.
+        fs::create_dir(&own.directory).unwrap();
+        fs::set_permissions(&own.directory, fs::Permissions::from_mode(0o700)).unwrap();
+        own.prepare().unwrap();
+        assert_eq!(mode(&own.directory), 0o711);
+    }
 
     #[test]
     fn what_is_kept_is_read_and_rubbish_is_no_clean_slate() {

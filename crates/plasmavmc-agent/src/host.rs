@@ -49,7 +49,7 @@ pub fn hardware(config: &Config, about: &About, probe: &Probe) -> Hardware {
         firmware: Firmware::Bios,
         disk_bus: "virtio".to_owned(),
         nic_model: "virtio".to_owned(),
-        volume_bus: None,
+        volume_bus: Some("scsi".to_owned()),
     }
 }
 

@@ -24,7 +24,7 @@ use photon_core::Name;
 use plasmavmc_model::{Digest, HeldBlob, HeldImage};
 use serde::{Deserialize, Serialize};
 
-use crate::blobs::seal;
+use crate::{blobs::seal, files::passable};
 
 /// The largest file of an image that is booted directly.
 const LARGEST: u64 = 1 << 30;
@@ -189,7 +189,7 @@ impl Images {
     pub fn take_in(&self, from: &Path, digest: Digest) -> io::Result<()> {
         let to = self.path(digest);
         let directory = self.root.join("files");
-        fs::create_dir_all(&directory)?;
+        passable(&directory)?;
         // One that is here may have to be read, which takes long: before it is our turn.
         let _ = self.file(digest);
         {
@@ -313,7 +313,7 @@ impl Images {
         if manifest.cmdline.len() > 2000 || !manifest.cmdline.bytes().all(is_plain) {
             bail!("cmdline has other than printable characters, or is longer than 2000");
         }
-        fs::create_dir_all(self.root.join("files"))?;
+        passable(&self.root.join("files"))?;
         let mut bytes = 0;
         for file in [&manifest.kernel, &manifest.initramfs] {
             bytes += self

@@ -14,6 +14,7 @@
 
 #![warn(missing_docs)]
 
+pub mod attach;
 pub mod blobs;
 pub mod calls;
 pub mod config;
@@ -33,13 +34,18 @@ pub mod metadata;
 pub mod orphans;
 pub mod outcome;
 pub mod plan;
+pub mod pools;
 pub mod ports;
 pub mod probe;
+pub mod qcow2;
 pub mod report;
 pub mod run;
 pub mod seed;
+pub mod snapshots;
 pub mod survey;
 pub mod verdicts;
+pub mod vm_disks;
+pub mod volumes;
 pub mod worker;
 pub mod workers;
 

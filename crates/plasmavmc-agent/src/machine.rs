@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use plasmavmc_model::{Hardware, Hypervisor, VmId};
+use plasmavmc_model::{AttachedVolume, Hardware, Hypervisor, ObservedState, VmId, VolumeId};
 
 /// A machine, with everything resolved to what is on this host. None of it is a text that a tenant chose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Machine {
     pub id: VmId,
     /// The boot that it is defined for.
     pub boot: u64,
+    /// The last revert that was done before that boot.
+    pub reverted: u64,
     /// What runs it.
     pub hypervisor: Hypervisor,
     /// CPUs.
@@ -21,8 +23,8 @@ pub struct Machine {
     pub hardware: Hardware,
     /// What it boots.
     pub boots: Boots,
-    /// Its disks' files, in order; qcow2.
-    pub disks: Vec<PathBuf>,
+    /// Its disks, in order: its own, and volumes.
+    pub disks: Vec<Disk>,
     /// The volume that tells its guest of itself: read-only, behind its disks.
     pub seed: Option<PathBuf>,
     /// Its interfaces, in order.
@@ -31,6 +33,24 @@ pub struct Machine {
     pub console: PathBuf,
     /// The socket to that console, which the hypervisor makes.
     pub console_socket: PathBuf,
+}
+
+/// A disk that is written to; qcow2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Its file.
+    pub path: PathBuf,
+    /// That it is a volume.
+    pub volume: Option<AttachedVolume>,
+}
+
+/// A volume that a domain has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldVolume {
+    /// Which.
+    pub id: VolumeId,
+    /// Its number on the bus of volumes; none on another bus, which lets it go at the next boot only.
+    pub lun: Option<u8>,
 }
 
 /// What a machine boots.
@@ -73,6 +93,21 @@ pub struct Domain {
     pub hypervisor: Hypervisor,
     /// How it is.
     pub state: DomainState,
+    /// The volumes that it has, if it runs, or will have, if its memory is on disk.
+    pub volumes: Vec<HeldVolume>,
+    /// The last revert that was done before the boot that it runs, or was defined for last.
+    pub reverted: u64,
+    /// What is on disk of its memory.
+    pub memory: Option<Memory>,
+}
+
+/// What is on disk of a domain's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// All of it: that boot can go on from there.
+    Whole(u64),
+    /// Nothing that it could go on from: writing it was cut off.
+    Broken,
 }
 
 /// How a domain is.
@@ -88,6 +123,10 @@ pub enum DomainState {
     Ending,
     /// It stands still because a disk of it could not be written: the host's is full.
     Full,
+    /// It stands still because somebody said so: the agent, or a person on this host.
+    Held,
+    /// It stands still since a call of the agent that was to write or to read its memory. Nobody wants it to.
+    Halted,
     /// It stands still, with the reason in a sentence.
     Paused(String),
 }
@@ -110,5 +149,21 @@ impl Domain {
     #[must_use]
     pub fn is_active(&self) -> bool {
         !matches!(self.state, DomainState::Off(_))
+    }
+
+    /// How it is, in the words that are told, whatever is wanted of it.
+    #[must_use]
+    pub fn observed(&self) -> ObservedState {
+        match self.state {
+            DomainState::Off(_) if matches!(self.memory, Some(Memory::Whole(_))) => {
+                ObservedState::Suspended
+            }
+            DomainState::Off(_) => ObservedState::Stopped,
+            // What halted is about to go on.
+            DomainState::Starting | DomainState::Halted => ObservedState::Starting,
+            DomainState::Running => ObservedState::Running,
+            DomainState::Ending => ObservedState::Stopping,
+            DomainState::Full | DomainState::Held | DomainState::Paused(_) => ObservedState::Paused,
+        }
     }
 }

@@ -10,6 +10,8 @@ use plasmavmc_model::{
 };
 use tokio::sync::Notify;
 
+use crate::volumes::told::VolumesTold;
+
 /// How a VM is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -70,6 +72,7 @@ pub struct Outcomes {
     vms: Mutex<BTreeMap<VmId, Outcome>>,
     gone: Mutex<BTreeSet<VmId>>,
     facts: Mutex<Facts>,
+    pub(crate) volumes: Mutex<VolumesTold>,
     /// That something changed.
     pub changed: Notify,
 }

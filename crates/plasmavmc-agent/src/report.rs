@@ -12,7 +12,10 @@ use photon_store::{Error, PageRequest, Record, Store, Stored};
 use plasmavmc_model::{Alive, GoneDone, ObservedAgent, ObservedVm, VmId, observed};
 use tokio_util::sync::CancellationToken;
 
-use crate::outcome::{Facts, Outcome, Outcomes};
+use crate::{
+    outcome::{Facts, Outcome, Outcomes},
+    volumes::report::Told as ToldVolumes,
+};
 
 /// What changes within this time is told at once.
 const TOGETHER: Duration = Duration::from_millis(5);
@@ -36,6 +39,7 @@ struct Told {
     vms: BTreeMap<VmId, Stored<ObservedVm>>,
     gone: BTreeMap<VmId, Stored<GoneDone>>,
     agent: Option<Stored<ObservedAgent>>,
+    volumes: ToldVolumes,
 }
 
 impl Reporter {
@@ -75,7 +79,7 @@ impl Reporter {
         };
         tokio::select! {
             () = alive => {}
-            () = async { stop.run_until_cancelled(tell).await; std::future::pending().await } => {}
+            () = async { Box::pin(stop.run_until_cancelled(tell)).await; std::future::pending().await } => {}
         }
     }
 
@@ -93,6 +97,8 @@ impl Reporter {
             self.tell_gone(told, id).await?;
         }
         self.take_back(told, &facts).await?;
+        let volumes = self.outcomes.volumes.lock().clone();
+        told.volumes.tell(&self.store, &self.host, volumes).await?;
         if let Some(agent) = agent(&facts)
             && told.agent.as_ref().map(|stored| &stored.value) != Some(&agent)
         {
@@ -186,6 +192,7 @@ impl Reporter {
             vms: self.below(&format!("{prefix}vm/")).await?,
             gone: self.below(&format!("{prefix}gone/")).await?,
             agent: agent.get(&observed::agent_key(&self.host)).await?,
+            volumes: ToldVolumes::read(&self.store, &self.host).await?,
         })
     }
 
@@ -205,6 +212,9 @@ impl Reporter {
 
 /// Nothing before everything of it is known.
 fn agent(facts: &Facts) -> Option<ObservedAgent> {
+    if facts.pools.is_empty() {
+        return None;
+    }
     let problems = facts.problems.values().flatten();
     let orphans = facts.orphans.iter();
     Some(ObservedAgent {

@@ -29,12 +29,13 @@ use crate::{
     door,
     driver::{About, Driver},
     feed::Follower,
-    files::Files,
+    files::{self, Files},
     host,
     images::Images,
-    libvirt::{Libvirt, embed},
+    libvirt::{Libvirt, embed, monitor},
     metadata::{self, Metadata},
     outcome::Outcomes,
+    pools::Pools,
     ports::Socket,
     report::Reporter,
     verdicts::Verdicts,
@@ -59,10 +60,16 @@ pub async fn open(
     changed: mpsc::UnboundedSender<plasmavmc_model::VmId>,
 ) -> anyhow::Result<(Calls, About)> {
     let uri = config.uri();
-    let opened = tokio::task::spawn_blocking(move || {
-        if let Some(root) = embed::root(&uri) {
+    if let Some(root) = embed::root(&uri) {
+        let prepare = move || {
             embed::prepare(&root).with_context(|| format!("cannot prepare {}", root.display()))?;
-        }
+            // It takes as long as what an agent that was killed has begun.
+            monitor::hear_out(&root);
+            anyhow::Ok(())
+        };
+        tokio::task::spawn_blocking(prepare).await??;
+    }
+    let opened = tokio::task::spawn_blocking(move || {
         let driver = Libvirt::open(&uri, changed)?;
         let about = driver.about()?;
         anyhow::Ok((Calls::new(driver), about))
@@ -83,6 +90,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         .context("what was seen of the store cannot be read")?;
     std::fs::create_dir_all(&config.state_directory)
         .with_context(|| format!("cannot make {}", config.state_directory.display()))?;
+    files::close(&config.state_directory, embed::is_embedded(&config.uri()))
+        .context("what guests' files are kept in cannot be made")?;
     let (told, changed) = mpsc::unbounded_channel();
     let (calls, about) = open(&config, told).await?;
     tracing::info!(host = %config.host, driver = about.versions, machine = about.machine, "plasmavmc-agent starts");
@@ -113,6 +122,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
             None
         }
     };
+    let pools = Pools::new(&config);
     let (probed, probe) = watch::channel(None);
     let wakes = Wakes::default();
     let metadata = Metadata::default();
@@ -125,7 +135,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let shop = Shop {
         copies,
         calls,
-        files: Files::new(&config.state_directory),
+        files: Files::with(&config.state_directory, pools.clone()),
         images: Arc::clone(&images),
         prismnet: Socket::new(&config.ports.socket),
         probe,
@@ -147,6 +157,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         stop.child_token(),
     );
     beside.spawn(follow);
+    let look_again = {
+        let wakes = wakes.clone();
+        move || wakes.wake_all()
+    };
+    beside.spawn(pools.follow(Arc::clone(&outcomes), look_again, stop.child_token()));
     let socket = metadata::socket(&config.state_directory);
     beside.spawn(metadata.serve(socket, stop.child_token()));
     beside.spawn(consoles.keep_short(stop.child_token()));

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use photon_agent::{Memory, connection::connect};
 use photon_store::{PageRequest, Store};
 use plasmavmc_door::Doors;
-use plasmavmc_model::{Alive, ObservedAgent, ObservedVm, Probe, VmId, observed};
+use plasmavmc_model::{Alive, ObservedAgent, ObservedVm, Probe, VmId, VolumeId, observed};
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -26,9 +26,11 @@ use crate::{
     metadata,
     outcome::Outcomes,
     plan::{Wanted, plan},
+    pools::Pools,
     ports::{Ports, Socket},
     run::open,
     verdicts::{Verdict, Verdicts},
+    volumes,
     worker::Order,
 };
 
@@ -65,6 +67,8 @@ pub struct VmSurvey {
 pub struct DryRun {
     /// By VM.
     pub steps: BTreeMap<VmId, Vec<String>>,
+    /// By volume, the next of each.
+    pub volumes: BTreeMap<VolumeId, String>,
     /// VMs that nobody knows.
     pub orphans: Vec<VmId>,
 }
@@ -164,7 +168,8 @@ pub async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
         opened => opened?,
     };
     let images = Arc::new(Images::looking(&config.state_directory));
-    let files = Files::new(&config.state_directory);
+    let pools = Pools::looking(config);
+    let files = Files::with(&config.state_directory, pools.clone());
     let agent = store.collection::<ObservedAgent>();
     let agent = agent.get(&observed::agent_key(&config.host)).await?;
     // No guest is booted to find out: what was told last counts.
@@ -219,7 +224,12 @@ pub async fn dry_run(config: &Config) -> anyhow::Result<DryRun> {
     let mut orphans: Vec<VmId> = here.filter(|vm| !records.know(*vm)).collect();
     orphans.sort();
     orphans.dedup();
-    Ok(DryRun { steps, orphans })
+    let volumes = volumes::would_do(&pools, &records).await;
+    Ok(DryRun {
+        steps,
+        volumes,
+        orphans,
+    })
 }
 
 impl fmt::Display for DryRun {
@@ -228,6 +238,9 @@ impl fmt::Display for DryRun {
             for step in steps {
                 writeln!(f, "{vm}: {step}")?;
             }
+        }
+        for (volume, step) in &self.volumes {
+            writeln!(f, "{volume}: {step}")?;
         }
         for vm in &self.orphans {
             writeln!(f, "{vm} is an orphan: it would be left as it is")?;
@@ -263,6 +276,14 @@ impl fmt::Display for Survey {
             let kvm = if probe.kvm { "kvm" } else { "no kvm" };
             let emulation = if probe.emulation { "" } else { "no " };
             writeln!(f, "{kvm}, {emulation}emulation: {}", probe.reason)?;
+            for pool in &agent.pools {
+                let shared = if pool.shared { ", shared" } else { "" };
+                writeln!(
+                    f,
+                    "pool {}: {} of {} GiB used{shared}",
+                    pool.name, pool.used_gib, pool.capacity_gib
+                )?;
+            }
             for image in &agent.images {
                 writeln!(f, "image {} sha256:{}", image.name, image.digest())?;
             }

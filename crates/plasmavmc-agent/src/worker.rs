@@ -12,7 +12,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use plasmavmc_model::{
-    Boot, DesiredDisk, DesiredVm, Digest, Hypervisor, ObservedState, Probe, VmId,
+    Boot, DesiredDisk, DesiredVm, Digest, Hypervisor, ObservedState, Power, Probe, Revert, VmId,
+    VolumeId,
 };
 use rand::Rng as _;
 use tokio::sync::{Notify, watch};
@@ -25,13 +26,17 @@ use crate::{
     driver::Error,
     files::{Files, Note, VmFiles},
     images::Images,
-    machine::{Boots, Machine},
+    machine::{Boots, Disk, Domain, Machine},
     outcome::{Outcome, Outcomes},
     plan::{self, Ability, Found, Plan, Step, Wanted},
     ports::{Plugged, Ports},
     seed::Seed,
+    snapshots::{Snapshots, work::Work},
+    vm_disks::{self, VmDisks},
 };
 
+/// Of what was not asked to be emulated, and is.
+const EMULATED: &str = "it is emulated: kvm does not work on its host";
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The most rounds of looking and acting before it waits for another reason.
 const ROUNDS: usize = 8;
@@ -141,15 +146,22 @@ impl Order {
                     Wanted::Vm(_) => Pass::Done(plan.next),
                 });
             }
+            let mut trouble = None;
             for step in &plan.steps {
                 match self.act(step, wanted, &seen, &files).await {
                     Ok(()) => tracing::info!(vm = %self.vm, %step, reason = plan.reason, "done"),
                     Err(error) => {
-                        let problem = format!("{step}: {error}");
-                        self.tell(wanted, &seen.found, &plan, Some(&problem));
-                        return Err(problem);
+                        trouble.get_or_insert(format!("{step}: {error}"));
+                        // Of one volume nothing is said of the others.
+                        if !matches!(step, Step::AttachVolume(_) | Step::DetachVolume(_)) {
+                            break;
+                        }
                     }
                 }
+            }
+            if let Some(problem) = trouble {
+                self.tell(wanted, &seen.found, &plan, Some(&problem));
+                return Err(problem);
             }
         }
         // It goes on, but others come in between.
@@ -184,6 +196,7 @@ impl Order {
             let files = files.clone();
             blocking(move || Ok((files.note()?, files.plugged()?))).await?
         };
+        let disks = self.disks(wanted, files).await?;
         let ports = match wanted {
             Wanted::Vm(desired) => &desired.ports[..],
             Wanted::Gone | Wanted::Purged => &[],
@@ -191,12 +204,15 @@ impl Order {
         let mut found = Found {
             domain,
             note,
-            missing: Vec::new(),
+            missing: disks.missing,
+            small: disks.small,
+            absent: disks.absent,
             is_seed_missing: false,
             ability: Ability::NotYet(String::new()),
             has_files: files.exist(),
             links: self.ports.links(ports, &plugged),
-            has_room: files.have_room(),
+            has_room: disks.has_room,
+            snapshots: Snapshots::default(),
         };
         let Wanted::Vm(desired) = wanted else {
             return Ok(Seen {
@@ -204,13 +220,21 @@ impl Order {
                 machine: None,
             });
         };
-        let is_missing = |disk: &&DesiredDisk| !files.disk(&disk.name).exists();
-        found.missing = desired.disks.iter().filter(is_missing).cloned().collect();
+        let paths = disks.disks.iter().map(|disk| disk.path.clone());
+        found.snapshots = snapshots(desired, &found, files, paths.collect()).await?;
+        found.snapshots.are_partial =
+            disks.disks.len() < desired.disks.len() || !found.absent.is_empty();
         let seed = Seed::of(desired).map(|seed| files.seed(seed.digest()));
         found.is_seed_missing = seed.as_ref().is_some_and(|seed| !seed.exists());
         let probe = self.probe.borrow().clone();
         let machine = self.machine(desired, probe.as_ref(), files, &plugged).await;
-        let machine = machine.map(|machine| Machine { seed, ..machine });
+        let reverted = found.note.reverted;
+        let machine = machine.map(|machine| Machine {
+            seed,
+            reverted,
+            disks: disks.disks,
+            ..machine
+        });
         let machine = match machine {
             Ok(machine) => machine,
             Err(ability) => {
@@ -221,9 +245,10 @@ impl Order {
                 });
             }
         };
-        found.ability = match self.calls.check(&machine) {
-            Ok(()) => Ability::Able(self.calls.digest(&machine)),
-            Err(problem) => Ability::Unable(problem),
+        found.ability = match (self.calls.check(&machine), disks.trouble) {
+            (Ok(()), None) => Ability::Able(self.calls.digest(&machine)),
+            (Ok(()), Some(why)) => Ability::NotYet(why),
+            (Err(problem), _) => Ability::Unable(problem),
         };
         Ok(Seen {
             found,
@@ -231,7 +256,27 @@ impl Order {
         })
     }
 
-    /// The machine that the record means, with what is on this host.
+    /// Its disks, as they are. One that is to run waits for those who are at work on its volumes.
+    async fn disks(&self, wanted: &Wanted, files: &VmFiles) -> Result<VmDisks, String> {
+        let Wanted::Vm(desired) = wanted else {
+            return Ok(VmDisks::default());
+        };
+        let mut disks = {
+            let (files, desired) = (files.clone(), desired.clone());
+            blocking(move || Ok(vm_disks::look(&files, &desired))).await?
+        };
+        let volumes = desired.disks.iter().filter_map(|disk| disk.volume);
+        for busy in volumes.filter(|volume| self.outcomes.is_busy(volume.id)) {
+            disks.absent.insert(busy.id);
+            if desired.power != Power::Stopped {
+                let why = || format!("{} is being prepared", busy.id);
+                disks.trouble.get_or_insert_with(why);
+            }
+        }
+        Ok(disks)
+    }
+
+    /// The machine that the record means, with what is on this host; but for its disks.
     async fn machine(
         &self,
         desired: &DesiredVm,
@@ -259,16 +304,16 @@ impl Order {
                 }
             }
         };
-        let disks = desired.disks.iter();
         Ok(Machine {
             id: self.vm,
             boot: 0,
+            reverted: 0,
             hypervisor,
             vcpus: desired.vcpus,
             memory_mib: desired.memory_mib,
             hardware: desired.hardware.clone(),
             boots,
-            disks: disks.map(|disk| files.disk(&disk.name)).collect(),
+            disks: Vec::new(),
             seed: None,
             // Before they were ever plugged it has none; a start plugs them first.
             interfaces: plugged.interfaces(&desired.ports),
@@ -299,7 +344,12 @@ impl Order {
             path,
             format: disk.base_format,
         });
-        disk::make(&files.disk(&disk.name), disk.size_gib, base).await
+        disk::make(&self.path(disk, files).await?, disk.size_gib, base).await
+    }
+
+    async fn path(&self, disk: &DesiredDisk, files: &VmFiles) -> Result<PathBuf, String> {
+        let (files, disk) = (files.clone(), disk.clone());
+        blocking(move || files.disk(&disk).map_err(std::io::Error::other)).await
     }
 
     async fn act(
@@ -344,6 +394,18 @@ impl Order {
                 }
             }
             Step::MakeDisk(disk) => self.make_disk(disk, files).await,
+            Step::GrowDisk(disk) => disk::grow(&self.path(disk, files).await?, disk.size_gib).await,
+            Step::AttachVolume(disk) => {
+                let disk = Disk {
+                    path: self.path(disk, files).await?,
+                    volume: disk.volume,
+                };
+                self.calls.attach_volume(self.vm, disk).await.map_err(said)
+            }
+            Step::DetachVolume(volume) => {
+                let detached = self.calls.detach_volume(self.vm, *volume);
+                detached.await.map_err(said)
+            }
             Step::Define(boot) => {
                 let machine = seen.machine.clone().ok_or("it cannot be defined")?;
                 let machine = Machine {
@@ -357,7 +419,40 @@ impl Order {
                 self.note(files, plan::asked(note, now)).await?;
                 self.calls.press_power_button(self.vm).await.map_err(said)
             }
-            Step::Resume => self.calls.resume(self.vm).await.map_err(said),
+            Step::NoteAsked => self.note(files, plan::to_ask(note, now)).await,
+            Step::Pause => {
+                // First that it is us who said so: nobody else's standing still is ended by us.
+                self.note(files, paused(note, true)).await?;
+                self.calls.pause(self.vm).await.map_err(said)
+            }
+            Step::Resume => {
+                self.calls.resume(self.vm).await.map_err(said)?;
+                self.note(files, paused(note, false)).await
+            }
+            Step::Save => {
+                self.note(files, plan::saved(note)).await?;
+                self.calls.save(self.vm).await.map_err(said)
+            }
+            Step::Restore => self.restore(files, note).await,
+            Step::DropMemory => self.calls.drop_memory(self.vm).await.map_err(said),
+            Step::TakeSnapshot(id) => self.work(seen, files).take(*id).await,
+            Step::FailSnapshot(id, reason) => self.work(seen, files).fail(*id, reason).await,
+            Step::NoteSnapshot(id) => self.work(seen, files).adopt(*id).await,
+            Step::RemoveSnapshot(id) => self.work(seen, files).remove(*id).await,
+            Step::NoteReverted(number) => self.note(files, reverted(note, *number)).await,
+            Step::RevertDisks(revert) => {
+                self.work(seen, files).apply(revert).await?;
+                self.note(files, reverted(note, revert.number)).await
+            }
+            Step::Revert(revert, boot) => {
+                let machine = seen.machine.clone().ok_or("it cannot be defined")?;
+                let machine = Machine {
+                    boot: *boot,
+                    reverted: revert.number,
+                    ..machine
+                };
+                self.revert(files, note, machine, revert).await
+            }
             Step::PowerOff => {
                 // Of what is taken down, nothing needs to be remembered.
                 if matches!(wanted, Wanted::Vm(_)) {
@@ -386,13 +481,63 @@ impl Order {
         now: Timestamp,
     ) -> Result<(), String> {
         self.ports.used();
-        self.note(files, plan::began(before, boot, now)).await?;
+        let began = paused(&plan::began(before, boot, now), false);
+        self.note(files, began).await?;
         match self.calls.start(self.vm).await {
             Err(Error::Refused(problem)) => {
                 self.note(files, before.clone()).await?;
                 Err(problem)
             }
             done => done.map_err(|error| error.to_string()),
+        }
+    }
+
+    /// It stands still afterwards. What was refused several times is not to be had any more.
+    async fn restore(&self, files: &VmFiles, note: &Note) -> Result<(), String> {
+        self.ports.used();
+        match self.calls.restore(self.vm).await {
+            Err(Error::Refused(problem)) => {
+                self.note(files, plan::not_restored(note, &problem)).await?;
+                Err(problem)
+            }
+            Ok(()) => self.note(files, plan::saved(note)).await,
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// First it is noted that the boot begins, as for any other; that it began with the memory of a snapshot, its definition says. It
+    /// stands still afterwards.
+    async fn revert(
+        &self,
+        files: &VmFiles,
+        before: &Note,
+        machine: Machine,
+        revert: &Revert,
+    ) -> Result<(), String> {
+        self.ports.used();
+        let boot = machine.boot;
+        let said = |error: Error| error.to_string();
+        self.calls.define(machine).await.map_err(said)?;
+        let began = plan::began(before, boot, Timestamp::now());
+        self.note(files, began.clone()).await?;
+        match self.calls.revert(self.vm, revert.snapshot).await {
+            Ok(()) => self.note(files, reverted(&began, revert.number)).await,
+            Err(Error::Refused(problem)) => {
+                self.note(files, before.clone()).await?;
+                Err(problem)
+            }
+            Err(error) => Err(said(error)),
+        }
+    }
+
+    /// For what is done to snapshots.
+    fn work<'a>(&'a self, seen: &'a Seen, files: &'a VmFiles) -> Work<'a> {
+        Work {
+            vm: self.vm,
+            calls: &self.calls,
+            files,
+            found: &seen.found.snapshots,
+            runs: seen.found.domain.as_ref().is_some_and(Domain::is_active),
         }
     }
 
@@ -408,20 +553,20 @@ impl Order {
         let active = found.domain.as_ref().filter(|domain| domain.is_active());
         let state = match problem {
             // What runs, runs, whatever could not be done to it.
-            Some(_) if active.is_none() => ObservedState::Failed,
+            // And what is suspended is that.
+            Some(_) if active.is_none() && plan.state != ObservedState::Suspended => {
+                ObservedState::Failed
+            }
             _ => plan.state,
         };
         let hypervisor = active.map(|domain| domain.hypervisor);
+        // Only of what runs: before and after, something else is waited for. Why, the host says.
         let emulated = || {
             let is_meant = desired.hypervisor == Some(Hypervisor::Qemu);
-            let emulated = hypervisor == Some(Hypervisor::Qemu) && !is_meant;
-            let probe = self.probe.borrow();
-            let why = probe.as_ref().map_or("", |probe| &probe.reason);
-            if emulated {
-                format!("it is emulated: {why}")
-            } else {
-                String::new()
-            }
+            let is_emulated = hypervisor == Some(Hypervisor::Qemu) && !is_meant;
+            let runs = state == ObservedState::Running;
+            let reason = if is_emulated && runs { EMULATED } else { "" };
+            reason.to_owned()
         };
         let reason = match problem {
             Some(problem) => problem.to_owned(),
@@ -439,12 +584,57 @@ impl Order {
             },
             reason,
             hypervisor,
-            volumes: Vec::new(),
-            snapshots: Vec::new(),
-            reverted: 0,
+            volumes: domain_volumes(found),
+            snapshots: found.snapshots.observed(&desired.snapshots),
+            reverted: found.reverted(),
         };
         self.outcomes.put(self.vm, outcome);
     }
+}
+
+/// What there is of its snapshots; its disks are not looked into if nobody asks.
+async fn snapshots(
+    desired: &DesiredVm,
+    found: &Found,
+    files: &VmFiles,
+    disks: Vec<PathBuf>,
+) -> Result<Snapshots, String> {
+    let is_off = !found.domain.as_ref().is_some_and(Domain::is_active);
+    let reverts = desired
+        .revert
+        .is_some_and(|revert| revert.number > found.note.reverted);
+    let is_asked = reverts || !desired.snapshots.is_empty();
+    let files = files.clone();
+    blocking(move || {
+        let notes = files.snapshots()?;
+        match is_asked || !notes.snapshots.is_empty() {
+            true => Snapshots::read(notes, &disks, is_off),
+            false => Ok(Snapshots::default()),
+        }
+    })
+    .await
+}
+
+fn paused(note: &Note, paused: bool) -> Note {
+    Note {
+        paused,
+        ..note.clone()
+    }
+}
+
+fn reverted(note: &Note, number: u64) -> Note {
+    Note {
+        reverted: note.reverted.max(number),
+        ..note.clone()
+    }
+}
+
+/// What it has, or will have if its memory is on disk.
+fn domain_volumes(found: &Found) -> Vec<VolumeId> {
+    let held = found.domain.iter().flat_map(|domain| &domain.volumes);
+    let mut volumes: Vec<VolumeId> = held.map(|volume| volume.id).collect();
+    volumes.sort();
+    volumes
 }
 
 /// What is to run a VM, from what was asked and what works.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use plasmavmc_model::{ObservedState, OrphanVm, Probe, VmId};
+use plasmavmc_model::{ObservedState, OrphanVm, Probe, VmId, VolumeId};
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::JoinHandle,
@@ -16,12 +16,12 @@ use crate::{
     feed::Records,
     files::Files,
     images::Images,
-    machine::{Domain, DomainState},
     metadata::Metadata,
     outcome::Outcomes,
     plan::Wanted,
     ports::{Ports, Socket},
     verdicts::{Verdict, Verdicts},
+    volumes::Volumes,
     worker::{Order, work},
 };
 
@@ -58,11 +58,30 @@ pub struct Shop {
 #[derive(Clone, Debug, Default)]
 pub struct Wakes {
     vms: Arc<Mutex<BTreeMap<VmId, Arc<Notify>>>>,
+    /// Of volumes.
+    pub(crate) volumes: Arc<Mutex<BTreeMap<VolumeId, Arc<Notify>>>>,
     /// A domain changed of which nobody works.
     pub others: Arc<Notify>,
 }
 
 impl Wakes {
+    /// Has it looked at a VM.
+    pub fn wake(&self, vm: VmId) {
+        if let Some(wake) = self.vms.lock().get(&vm) {
+            wake.notify_one();
+        }
+    }
+
+    /// Has it looked at all of them, and at volumes.
+    pub fn wake_all(&self) {
+        let vms = Vec::from_iter(self.vms.lock().values().cloned());
+        let volumes = Vec::from_iter(self.volumes.lock().values().cloned());
+        vms.into_iter()
+            .chain(volumes)
+            .for_each(|wake| wake.notify_one());
+        self.others.notify_one();
+    }
+
     /// Passes on what the driver tells.
     pub async fn pass_on(self, mut changed: mpsc::UnboundedReceiver<VmId>) {
         while let Some(vm) = changed.recv().await {
@@ -79,6 +98,8 @@ impl Wakes {
 pub struct Workers {
     shop: Shop,
     wakes: Wakes,
+    /// Those of volumes.
+    volumes: Volumes,
     running: BTreeMap<VmId, Running>,
     /// What was here when it was looked last.
     here: BTreeMap<VmId, ObservedState>,
@@ -97,9 +118,17 @@ impl Workers {
     /// None yet.
     #[must_use]
     pub fn new(shop: Shop, wakes: Wakes) -> Self {
+        let volumes = Volumes::new(
+            shop.files.pools().clone(),
+            Arc::clone(&shop.outcomes),
+            wakes.clone(),
+            shop.resync,
+            shop.stop.child_token(),
+        );
         Self {
             shop,
             wakes,
+            volumes,
             running: BTreeMap::new(),
             here: BTreeMap::new(),
             decided: BTreeMap::new(),
@@ -130,6 +159,7 @@ impl Workers {
     pub fn update(&mut self, records: &Records) -> std::io::Result<bool> {
         // Before those are told who need it.
         self.shop.copies.update(&records.blobs);
+        let are_other_volumes = self.volumes.update(records);
         let decided = self.shop.verdicts.all()?;
         let is_decided = decided != self.decided;
         let purged = decided
@@ -145,7 +175,7 @@ impl Workers {
         let has_ended = self.set(all);
         self.decided = decided;
         self.tell_known(records);
-        Ok(is_decided || has_ended)
+        Ok(is_decided || has_ended || are_other_volumes)
     }
 
     /// Answers whether somebody ended.
@@ -229,6 +259,7 @@ impl Workers {
             running.stop.cancel();
             let _ = running.task.await;
         }
+        self.volumes.stop().await;
         self.wakes.vms.lock().clear();
     }
 
@@ -249,6 +280,7 @@ impl Workers {
 
     /// Looks what is here that nobody knows, and withdraws verdicts that are over.
     pub async fn look_for_orphans(&mut self, records: &Records) {
+        self.volumes.look_for_strays(records).await;
         let looked = self.look(records).await;
         self.tell_known(records);
         self.shop.outcomes.change(|facts| match looked {
@@ -266,7 +298,7 @@ impl Workers {
         let files = self.shop.files.list().map_err(|error| error.to_string())?;
         let files = files.into_iter().map(|vm| (vm, ObservedState::Stopped));
         self.here = files.collect();
-        let domains = domains.iter().map(|domain| (domain.id, state(domain)));
+        let domains = domains.iter().map(|domain| (domain.id, domain.observed()));
         self.here.extend(domains);
         let verdicts = self.shop.verdicts.all();
         let verdicts = verdicts.map_err(|error| error.to_string())?;
@@ -291,15 +323,5 @@ impl Workers {
         let desired = self.shop.files.of(vm).desired();
         let desired = desired.ok().flatten();
         desired.map(|desired| desired.name).unwrap_or_default()
-    }
-}
-
-fn state(domain: &Domain) -> ObservedState {
-    match domain.state {
-        DomainState::Off(_) => ObservedState::Stopped,
-        DomainState::Starting => ObservedState::Starting,
-        DomainState::Running => ObservedState::Running,
-        DomainState::Ending => ObservedState::Stopping,
-        DomainState::Full | DomainState::Paused(_) => ObservedState::Paused,
     }
 }

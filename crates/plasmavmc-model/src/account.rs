@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// What CreditService holds and counts for a VM. Written by the controller, but for the hold of a start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// Its quota.
+    /// Its quota; none before it is counted, or while it has to be counted anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub units: Option<UnitsOf>,
     /// A reservation of the project's own that is to replace the first hold; until it has.
@@ -28,9 +28,17 @@ pub struct Account {
     /// How often something was settled: each has a number of its own.
     #[serde(default)]
     pub settled: u64,
+    /// How often it went on after it was suspended: each such run is counted apart, as each boot is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub resumed: u64,
     /// Why it was stopped though nobody asked for that; until the next start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_for: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Account {
@@ -45,7 +53,7 @@ impl Account {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum UnitsOf {
-    /// Held by this reservation.
+    /// Held by this reservation: all of them of one that is being made, and of one that is there what it became larger by.
     Held {
         /// Its id.
         reservation: String,
@@ -57,7 +65,7 @@ pub enum UnitsOf {
 /// The money for one run of a VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bill {
-    /// The boot that it began with.
+    /// The run that it is for: the boot that it began with, and how often the VM was resumed by then.
     pub boot: u64,
     /// What holds the money for the present period; none, if there was no credit for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,7 +139,7 @@ mod tests {
     #[test]
     fn the_stored_form_is_that_of_the_first_version() {
         let stored = json!({
-            "units": { "state": "held", "reservation": "rsv-1" }, "reservation": "rsv-2", "settled": 7,
+            "units": { "state": "held", "reservation": "rsv-1" }, "reservation": "rsv-2", "settled": 7, "resumed": 2,
             "stopped_for": "there is no credit",
             "bill": {
                 "boot": 2, "hold": { "reservation": "rsv-3", "amount": 60 }, "held_at": "2026-11-23T00:00:00Z",

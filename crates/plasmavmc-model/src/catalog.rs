@@ -137,7 +137,7 @@ pub struct Image {
     /// Where its content is fetched from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Why it could not be fetched; else empty.
+    /// Why it could not be fetched, or why what was uploaded last was refused; else empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub problem: String,
     /// The content of each part that is there.

@@ -36,7 +36,7 @@ pub enum SnapshotWish {
 /// That disks are to be as they were in a snapshot. Done once for each number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revert {
-    /// Counted from 1.
+    /// Higher than any before: the time when it was asked, in milliseconds.
     pub number: u64,
     /// To which.
     pub snapshot: SnapshotId,

@@ -1,11 +1,15 @@
 //! A machine as libvirt's XML. Everything that a guest could see of it follows from the record: nothing depends on what this version of
 //! libvirt or qemu would choose.
 
-use plasmavmc_model::{Firmware, Hypervisor};
+use std::collections::BTreeSet;
+
+use plasmavmc_model::{
+    AttachedVolume, Firmware, Hardware, Hypervisor, VolumeId, volume::MOST_VOLUMES,
+};
 use sha2::{Digest as _, Sha256};
 
 use super::xml::{Element, element};
-use crate::machine::{Boots, Interface, Machine};
+use crate::machine::{Boots, Disk, Interface, Machine};
 
 /// The namespace of our metadata in a definition.
 pub const NAMESPACE: &str = "urn:photoncloud:plasmavmc:1";
@@ -16,11 +20,12 @@ pub fn define(machine: &Machine, emulator: &str) -> String {
     domain(machine, emulator, &digest(machine, emulator)).write()
 }
 
-/// What the definition says, as a digest; the boot is not part of it.
+/// What the definition says, as a digest; the boot, and the revert before it, are not part of it.
 #[must_use]
 pub fn digest(machine: &Machine, emulator: &str) -> String {
     let of = Machine {
         boot: 0,
+        reverted: 0,
         ..machine.clone()
     };
     let digest = Sha256::digest(domain(&of, emulator, "").write());
@@ -34,6 +39,11 @@ fn domain(machine: &Machine, emulator: &str, digest: &str) -> Element {
         .with("id", machine.id.to_string())
         .with("boot", machine.boot.to_string())
         .with("digest", digest);
+    // Not of one that never was, so that it says what it always said.
+    let ours = match machine.reverted {
+        0 => ours,
+        reverted => ours.with("reverted", reverted.to_string()),
+    };
     let mebibytes = |name, size: u64| element(name).with("unit", "MiB").text(size.to_string());
     element("domain")
         .with("type", machine.hypervisor.as_str())
@@ -99,23 +109,27 @@ fn cpu(model: &str) -> Element {
 
 fn devices(machine: &Machine, emulator: &str) -> Element {
     let hardware = &machine.hardware;
-    let disks = machine.disks.iter().enumerate().map(|(number, file)| {
-        element("disk")
-            .with("type", "file")
-            .with("device", "disk")
-            .child(
-                element("driver")
-                    .with("name", "qemu")
-                    .with("type", "qcow2")
-                    .with("cache", "none")
-                    .with("discard", "unmap"),
-            )
-            .child(element("source").with("file", file.to_string_lossy()))
-            .child(
-                element("target")
-                    .with("dev", disk_name(number))
-                    .with("bus", &hardware.disk_bus),
-            )
+    let on_scsi = |disk: &&Disk| has_scsi(hardware) && disk.volume.is_some();
+    let (volumes, others): (Vec<&Disk>, Vec<&Disk>) = machine.disks.iter().partition(on_scsi);
+    let numbers = 0..others.len();
+    // A machine without a bus of volumes has them behind its own.
+    let (behind, own): (Vec<&Disk>, Vec<&Disk>) =
+        others.iter().partition(|disk| disk.volume.is_some());
+    let others = own.into_iter().chain(behind).zip(numbers.clone());
+    let disks = others.map(|(disk, number)| {
+        let element = qcow2(disk, &disk_name("vd", number), &hardware.disk_bus);
+        match disk.volume {
+            Some(volume) => element.child(serial(volume.id)),
+            None => element,
+        }
+    });
+    let volumes = volumes.into_iter().filter_map(scsi_volume);
+    // Always there, so that volumes come and go, and nothing else moves.
+    let scsi = has_scsi(hardware).then(|| {
+        element("controller")
+            .with("type", "scsi")
+            .with("index", "0")
+            .with("model", "virtio-scsi")
     });
     let seed = machine.seed.iter().map(|file| {
         element("disk")
@@ -125,7 +139,7 @@ fn devices(machine: &Machine, emulator: &str) -> Element {
             .child(element("source").with("file", file.to_string_lossy()))
             .child(
                 element("target")
-                    .with("dev", disk_name(machine.disks.len()))
+                    .with("dev", disk_name("vd", numbers.end))
                     .with("bus", &hardware.disk_bus),
             )
             .child(element("readonly"))
@@ -136,7 +150,7 @@ fn devices(machine: &Machine, emulator: &str) -> Element {
         .iter()
         .map(|one| interface(one, &hardware.nic_model));
     // A socket, not a terminal: the number of one that is gone may be somebody else's. And everything that was ever written to it.
-    let serial = element("serial")
+    let console = element("serial")
         .with("type", "unix")
         .child(
             element("source")
@@ -157,8 +171,10 @@ fn devices(machine: &Machine, emulator: &str) -> Element {
         .child(element("emulator").text(emulator))
         .children(disks)
         .children(seed)
+        .children(volumes)
+        .children(scsi)
         .children(interfaces)
-        .child(serial)
+        .child(console)
         .child(
             element("controller")
                 .with("type", "usb")
@@ -188,8 +204,68 @@ fn interface(interface: &Interface, model: &str) -> Element {
         .child(element("mtu").with("size", interface.mtu.to_string()))
 }
 
+/// The bus of volumes that is known.
+const SCSI: &str = "scsi";
+
+fn has_scsi(hardware: &Hardware) -> bool {
+    hardware.volume_bus.as_deref() == Some(SCSI)
+}
+
+fn qcow2(disk: &Disk, name: &str, bus: &str) -> Element {
+    element("disk")
+        .with("type", "file")
+        .with("device", "disk")
+        .child(
+            element("driver")
+                .with("name", "qemu")
+                .with("type", "qcow2")
+                .with("cache", "none")
+                .with("discard", "unmap"),
+        )
+        .child(element("source").with("file", disk.path.to_string_lossy()))
+        .child(element("target").with("dev", name).with("bus", bus))
+}
+
+/// By which a guest knows a volume, and we do.
+fn serial(volume: VolumeId) -> Element {
+    element("serial").text(volume.uuid().simple().to_string())
+}
+
+fn scsi_name(volume: AttachedVolume) -> String {
+    disk_name("sd", volume.lun.into())
+}
+
+fn scsi_volume(disk: &Disk) -> Option<Element> {
+    let volume = disk.volume?;
+    let address = element("address")
+        .with("type", "drive")
+        .with("controller", "0")
+        .with("bus", "0")
+        .with("target", "0")
+        .with("unit", volume.lun.to_string());
+    let element = qcow2(disk, &scsi_name(volume), SCSI);
+    Some(element.child(serial(volume.id)).child(address))
+}
+
+/// A volume, as it is given to what runs; `None` of what is no volume.
+#[must_use]
+pub fn attached(disk: &Disk) -> Option<String> {
+    scsi_volume(disk).map(|element| element.write())
+}
+
+/// A disk, as it is taken from what runs: by the name that its machine has for it.
+#[must_use]
+pub fn detached(name: &str, path: &str) -> String {
+    element("disk")
+        .with("type", "file")
+        .with("device", "disk")
+        .child(element("source").with("file", path))
+        .child(element("target").with("dev", name).with("bus", SCSI))
+        .write()
+}
+
 /// `vda` … `vdz`, `vdaa` …
-fn disk_name(number: usize) -> String {
+fn disk_name(kind: &str, number: usize) -> String {
     let mut letters = Vec::new();
     let mut rest = number;
     loop {
@@ -200,7 +276,7 @@ fn disk_name(number: usize) -> String {
         rest = rest / 26 - 1;
     }
     let letters: String = letters.into_iter().rev().collect();
-    format!("vd{letters}")
+    format!("{kind}{letters}")
 }
 
 /// What a record says that cannot be in a definition, whoever wrote it.
@@ -218,6 +294,20 @@ pub fn check(machine: &Machine) -> Result<(), String> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         if word.is_empty() || word.len() > 64 || !word.bytes().all(plain) {
             return Err(format!("the {what} is no plain word"));
+        }
+    }
+    if let Some(bus) = hardware.volume_bus.as_deref().filter(|bus| *bus != SCSI) {
+        let bus: String = bus.chars().take(64).collect();
+        return Err(format!("this host has no bus {bus:?} for volumes"));
+    }
+    let volumes = machine.disks.iter().filter_map(|disk| disk.volume);
+    let mut taken = BTreeSet::new();
+    for volume in volumes {
+        if usize::from(volume.lun) >= MOST_VOLUMES {
+            return Err(format!("{} has number {}", volume.id, volume.lun));
+        }
+        if !taken.insert(volume.lun) {
+            return Err(format!("two volumes have number {}", volume.lun));
         }
     }
     if let Boots::Kernel { cmdline, .. } = &machine.boots {
@@ -247,10 +337,91 @@ mod tests {
     use super::*;
     use crate::libvirt::read::elements;
 
+    fn own(path: &str) -> Disk {
+        Disk {
+            path: path.into(),
+            volume: None,
+        }
+    }
+
+    fn volume(lun: u8) -> Disk {
+        let id = VolumeId::generate();
+        Disk {
+            path: format!("/v/{id}.qcow2").into(),
+            volume: Some(AttachedVolume { id, lun }),
+        }
+    }
+
+    /// Names of its disks, with their serials.
+    fn names(machine: &Machine) -> Vec<(String, String)> {
+        let disks = crate::libvirt::read::disks(&elements(&define(machine, "/q")).unwrap());
+        let all = disks.into_iter().map(|disk| (disk.name, disk.serial));
+        all.collect()
+    }
+
+    #[test]
+    fn volumes_are_where_nothing_else_moves_for_them() {
+        let serial = |disk: &Disk| disk.volume.unwrap().id.uuid().simple().to_string();
+        let row = |name: &str, serial: &str| (name.to_owned(), serial.to_owned());
+        let (first, last) = (volume(0), volume(15));
+        // Those of before there were volumes: behind its own, before its seed.
+        let mut old = machine();
+        old.disks = vec![last.clone(), own("/d/root.qcow2"), first.clone()];
+        let rows = [
+            row("vda", ""),
+            row("vdb", &serial(&last)),
+            row("vdc", &serial(&first)),
+            row("vdd", "cidata"),
+        ];
+        assert_eq!(names(&old), rows);
+        assert!(!define(&old, "/q").contains("scsi"));
+
+        let mut new = old.clone();
+        new.hardware.volume_bus = Some("scsi".to_owned());
+        let rows = [
+            row("vda", ""),
+            row("vdb", "cidata"),
+            row("sdp", &serial(&last)),
+            row("sda", &serial(&first)),
+        ];
+        assert_eq!(names(&new), rows);
+        let text = define(&new, "/q");
+        let held = crate::libvirt::read::held(&elements(&text).unwrap());
+        let held: Vec<_> = held.iter().map(|one| (one.id, one.lun)).collect();
+        let id = |disk: &Disk| disk.volume.unwrap().id;
+        assert_eq!(held, [(id(&last), Some(15)), (id(&first), Some(0))]);
+        check(&new).unwrap();
+        // Without any, it has the bus all the same, and all else is as it was.
+        let mut none = new.clone();
+        none.disks.retain(|disk| disk.volume.is_none());
+        assert!(define(&none, "/q").contains("virtio-scsi"));
+        assert_ne!(digest(&none, "/q"), digest(&new, "/q"));
+
+        // What runs is given the very same.
+        let given = attached(&first).unwrap();
+        let of = |text: &str| {
+            let all = elements(text).unwrap();
+            let at = all.iter().position(|one| {
+                one.name == "source"
+                    && one
+                        .attributes
+                        .get("file")
+                        .is_some_and(|file| file.contains(&id(&first).to_string()))
+            });
+            let from = at.unwrap() - 1;
+            let parts = all[from..].iter().take(5);
+            let parts = parts.map(|one| format!("{} {:?} {}", one.name, one.attributes, one.text));
+            parts.collect::<Vec<_>>()
+        };
+        assert_eq!(of(&given), of(&text));
+        assert_eq!(attached(&own("/d")), None);
+    }
+
     fn machine() -> Machine {
         Machine {
             id: VmId::generate(),
             boot: 3,
+            reverted: 1,
             hypervisor: Hypervisor::Qemu,
             vcpus: 2,
             memory_mib: 256,
@@ -267,7 +438,7 @@ mod tests {
                 initramfs: "/i/r".into(),
                 cmdline: "console=ttyS0".to_owned(),
             },
-            disks: vec!["/d/root.qcow2".into()],
+            disks: vec![own("/d/root.qcow2")],
             seed: Some("/d/seed.img".into()),
             interfaces: Vec::new(),
             console: "/d/console.log".into(),
@@ -313,6 +484,7 @@ mod tests {
         let digest_of = |machine: &Machine| digest(machine, "/usr/bin/qemu");
         let mut later = one.clone();
         later.boot += 1;
+        later.reverted += 1;
         assert_eq!(digest_of(&one), digest_of(&later));
         assert_ne!(define(&one, "/q"), define(&later, "/q"));
         type Change = fn(&mut Machine);
@@ -339,7 +511,10 @@ mod tests {
     fn what_cannot_be_defined_is_refused() {
         check(&machine()).unwrap();
         type Change = fn(&mut Machine);
-        let changes: [Change; 6] = [
+        let changes: [Change; 9] = [
+            |machine| machine.hardware.volume_bus = Some("x'/>".to_owned()),
+            |machine| machine.disks.push(volume(16)),
+            |machine| machine.disks.extend([volume(3), volume(3)]),
             |machine| machine.hardware.machine = "q35'/><x".to_owned(),
             |machine| machine.hardware.cpu = String::new(),
             |machine| machine.hardware.cpu = "host-model".to_owned(),
@@ -368,7 +543,7 @@ mod tests {
 
     #[test]
     fn disks_have_names_of_their_own() {
-        let names: Vec<String> = (0..800).map(disk_name).collect();
+        let names: Vec<String> = (0..800).map(|number| disk_name("vd", number)).collect();
         assert_eq!(
             (&*names[0], &*names[25], &*names[26], &*names[702]),
             ("vda", "vdz", "vdaa", "vdaaa")

@@ -1,12 +1,13 @@
 //! What libvirt tells by itself, and the one place with unsafe code: the safe bindings have neither a domain's events nor whether
-//! somebody is at work on it.
+//! somebody is at work on it, nor what is said of its memory on disk.
 
 #![expect(
     unsafe_code,
-    reason = "virt 0.5 has no safe form of domain events and of a domain's control state"
+    reason = "virt 0.5 has no safe form of domain events, of a domain's control state and of its managed save's definition"
 )]
 
 use std::{
+    ffi::CStr,
     os::raw::{c_int, c_void},
     sync::OnceLock,
 };
@@ -133,4 +134,23 @@ pub(super) fn is_busy(domain: &Domain) -> bool {
             info.state,
             sys::VIR_DOMAIN_CONTROL_JOB | sys::VIR_DOMAIN_CONTROL_OCCUPIED
         )
+}
+
+/// What the domain was whose memory is on disk: its definition, as it ran.
+///
+/// # Errors
+/// What libvirt says; the memory is not all there.
+pub(super) fn saved_definition(domain: &Domain) -> Result<String, Error> {
+    // SAFETY: the domain is a valid reference as long as `domain` lives.
+    let text = unsafe { sys::virDomainManagedSaveGetXMLDesc(domain.as_ptr(), 0) };
+    if text.is_null() {
+        return Err(Error::last_error());
+    }
+    // SAFETY: it is no null pointer, so it is a string that ends, and nobody else's.
+    let copy = unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned();
+    // SAFETY: libvirt leaves it to its caller to free, as it was made by `malloc`; it is not used after this.
+    unsafe { nix::libc::free(text.cast()) };
+    Ok(copy)
 }

@@ -5,7 +5,10 @@
 pub mod definition;
 pub mod embed;
 mod events;
+pub mod monitor;
 mod read;
+mod snapshots;
+mod volumes;
 mod xml;
 
 use std::{
@@ -14,7 +17,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use plasmavmc_model::VmId;
+use plasmavmc_model::{SnapshotId, VmId, VolumeId};
 use tokio::sync::mpsc::UnboundedSender;
 use virt::{
     connect::Connect,
@@ -26,7 +29,7 @@ use virt::{
 use self::events::is_busy;
 use crate::{
     driver::{About, Driver, Error},
-    machine::{Domain, Machine},
+    machine::{Disk, Domain, Machine},
 };
 
 /// How long domains that were running may take to be found again after a connection was made.
@@ -219,6 +222,56 @@ impl Driver for Libvirt {
             Err(error) if is_invalid(&error) && handle.is_active()? => Ok(()),
             done => done,
         })
+    }
+
+    fn pause(&self, vm: VmId) -> Result<(), Error> {
+        self.with(vm, |handle| unless_off(handle, handle.suspend()))
+    }
+
+    fn save(&self, vm: VmId) -> Result<(), Error> {
+        self.with(vm, |handle| {
+            // Whatever it did when it was saved, it is the agent who says whether it goes on.
+            let saved = handle.managed_save(sys::VIR_DOMAIN_SAVE_RUNNING);
+            unless_off(handle, saved)
+        })
+    }
+
+    fn restore(&self, vm: VmId) -> Result<(), Error> {
+        // libvirt removes the memory on disk when it was read. Not before that is sure does anything run which it would not fit any more.
+        let paused = sys::VIR_DOMAIN_START_PAUSED;
+        self.with(vm, |handle| match handle.create_with_flags(paused) {
+            Err(error) if is_invalid(&error) && handle.is_active()? => Ok(()),
+            done => done,
+        })
+    }
+
+    fn drop_memory(&self, vm: VmId) -> Result<(), Error> {
+        let Some((handle, _)) = self.find(vm)? else {
+            return Ok(());
+        };
+        handle
+            .managed_save_remove(0)
+            .map_err(|error| refused(&error))
+    }
+
+    fn take_snapshot(&self, vm: VmId, snapshot: SnapshotId) -> Result<(), Error> {
+        self.with(vm, |handle| snapshots::take(handle, snapshot))
+    }
+
+    fn remove_snapshot(&self, vm: VmId, snapshot: SnapshotId) -> Result<(), Error> {
+        self.with(vm, |handle| snapshots::remove(handle, snapshot))
+    }
+
+    fn revert(&self, vm: VmId, snapshot: SnapshotId) -> Result<(), Error> {
+        self.with(vm, |handle| snapshots::revert(handle, snapshot))
+    }
+
+    fn attach_volume(&self, vm: VmId, disk: &Disk) -> Result<(), Error> {
+        self.with(vm, |handle| volumes::attach(handle, disk))
+    }
+
+    fn detach_volume(&self, vm: VmId, volume: VolumeId) -> Result<(), Error> {
+        self.with(vm, |handle| volumes::detach(handle, volume))
     }
 
     fn power_off(&self, vm: VmId) -> Result<(), Error> {

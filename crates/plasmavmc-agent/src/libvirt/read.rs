@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, str::FromStr as _};
 
-use plasmavmc_model::{Hypervisor, VmId};
+use plasmavmc_model::{Hypervisor, VmId, VolumeId};
 use quick_xml::{Reader, XmlVersion, events::Event};
 use virt::{
     connect::Connect,
@@ -10,13 +10,13 @@ use virt::{
         Domain as Handle, DomainPausedReason, DomainShutoffReason, DomainState as VirtState,
         DomainStateReason,
     },
-    error::Error as VirtError,
+    error::{Error as VirtError, ErrorNumber},
 };
 
-use super::definition::NAMESPACE;
+use super::{definition::NAMESPACE, events::saved_definition, is};
 use crate::{
     driver::About,
-    machine::{Domain, DomainState, Off},
+    machine::{Domain, DomainState, HeldVolume, Memory, Off},
 };
 
 /// An element that was read, without those in it.
@@ -94,7 +94,85 @@ pub(super) fn domain(handle: &Handle) -> Result<Option<Domain>, VirtError> {
             ),
         },
     );
-    Ok(described(&text, state))
+    let Some(mut found) = described(&text, state) else {
+        return Ok(None);
+    };
+    // What is defined, nobody has; what is on disk of a memory, that will have.
+    let mut volumes = Vec::new();
+    if handle.has_managed_save(0)? {
+        let (memory, saved) = memory(saved_definition(handle))?;
+        found.memory = Some(memory);
+        volumes = saved;
+    }
+    if !found.is_active() {
+        found.volumes = volumes;
+    }
+    Ok(Some(found))
+}
+
+/// What is on disk of a domain's memory, and the volumes that it will have, from what is said of it. Only what libvirt looked into and
+/// found wanting is broken.
+fn memory(saved: Result<String, VirtError>) -> Result<(Memory, Vec<HeldVolume>), VirtError> {
+    match saved {
+        Ok(text) => Ok(described(&text, DomainState::Off(Off::Unknown))
+            .map_or((Memory::Broken, Vec::new()), |saved| {
+                (Memory::Whole(saved.boot), saved.volumes)
+            })),
+        Err(error) if is(&error, ErrorNumber::OperationFailed) => Ok((Memory::Broken, Vec::new())),
+        Err(error) => Err(error),
+    }
+}
+
+/// A disk of a definition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct DiskRead {
+    pub(super) name: String,
+    pub(super) bus: String,
+    pub(super) file: String,
+    pub(super) serial: String,
+    unit: String,
+}
+
+/// The disks of a definition.
+pub(super) fn disks(all: &[Read]) -> Vec<DiskRead> {
+    let mut disks: Vec<DiskRead> = Vec::new();
+    let mut is_within = false;
+    for one in all {
+        let attribute = |name: &str| one.attributes.get(name).cloned().unwrap_or_default();
+        // A console is called as a disk's serial number is.
+        let is_device = matches!(&*one.name, "controller" | "interface" | "console")
+            || one.name == "serial" && one.attributes.contains_key("type");
+        if one.name == "disk" {
+            disks.push(DiskRead::default());
+        }
+        is_within = one.name == "disk" || is_within && !is_device;
+        let Some(disk) = disks.last_mut().filter(|_| is_within) else {
+            continue;
+        };
+        match &*one.name {
+            "target" => (disk.name, disk.bus) = (attribute("dev"), attribute("bus")),
+            // The first is its own; behind it, what it lies over.
+            "source" if disk.file.is_empty() => disk.file = attribute("file"),
+            "serial" => disk.serial.clone_from(&one.text),
+            "address" => disk.unit = attribute("unit"),
+            _ => {}
+        }
+    }
+    disks
+}
+
+/// The volumes of a definition, by their serial numbers.
+pub(super) fn held(all: &[Read]) -> Vec<HeldVolume> {
+    let volumes = disks(all).into_iter().filter_map(|disk| {
+        let uuid = uuid::Uuid::try_parse(&disk.serial).ok()?;
+        Some(HeldVolume {
+            id: VolumeId::from_uuid(uuid),
+            lun: (disk.bus == "scsi")
+                .then(|| disk.unit.parse().ok())
+                .flatten(),
+        })
+    });
+    volumes.collect()
 }
 
 /// A domain from its definition.
@@ -121,6 +199,13 @@ fn described(text: &str, state: DomainState) -> Option<Domain> {
         digest: ours.attributes.get("digest")?.clone(),
         hypervisor: Hypervisor::from_str(of("domain")?.attributes.get("type")?).ok()?,
         state,
+        reverted: ours
+            .attributes
+            .get("reverted")
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(0),
+        memory: None,
+        volumes: held(&all),
     })
 }
 
@@ -142,12 +227,13 @@ fn state_of(state: VirtState, reason: DomainStateReason) -> DomainState {
             if reason.is_known_and(|why| why == Why::IOError) {
                 return DomainState::Full;
             }
-            let why = match reason.unwrap_or(Why::Unknown) {
-                Why::Crashed => "the guest crashed",
-                Why::Watchdog => "its watchdog was not served",
-                _ => "it was paused by somebody on this host",
-            };
-            DomainState::Paused(why.to_owned())
+            match reason.unwrap_or(Why::Unknown) {
+                Why::Crashed => DomainState::Paused("the guest crashed".to_owned()),
+                Why::Watchdog => DomainState::Paused("its watchdog was not served".to_owned()),
+                Why::User | Why::Unknown => DomainState::Held,
+                // What was restored waits as one that came from elsewhere; what was being saved stands still until that is over.
+                _ => DomainState::Halted,
+            }
         }
         (VirtState::Paused | VirtState::PMSuspended, _) => {
             DomainState::Paused("it sleeps".to_owned())
@@ -215,6 +301,9 @@ mod tests {
         let (name, uuid) = (id.to_string(), id.uuid().to_string());
         let found = described(&text(&name, &uuid, NAMESPACE), OFF).unwrap();
         assert_eq!((found.id, found.boot, &*found.digest), (id, 7, "d"));
+        assert_eq!((found.reverted, found.memory), (0, None));
+        let reverted = text(&name, &uuid, NAMESPACE).replace("boot='7'", "boot='7' reverted='3'");
+        assert_eq!(described(&reverted, OFF).unwrap().reverted, 3);
         assert_eq!(found.hypervisor, Hypervisor::Qemu);
         let other = VmId::generate();
         for bad in [
@@ -242,6 +331,23 @@ mod tests {
             DomainState::Ending
         );
         assert_eq!(paused(DomainPausedReason::IOError), DomainState::Full);
+    }
+
+    #[test]
+    fn what_stands_still_does_so_for_a_reason() {
+        use virt::enumutil::Enum::Known;
+        let paused = |why| state_of(VirtState::Paused, DomainStateReason::Paused(Known(why)));
+        assert_eq!(paused(DomainPausedReason::User), DomainState::Held);
+        for halted in [
+            DomainPausedReason::Migration,
+            DomainPausedReason::FromSnapshot,
+            DomainPausedReason::Save,
+            DomainPausedReason::Snapshot,
+        ] {
+            assert_eq!(paused(halted), DomainState::Halted, "{halted:?}");
+        }
+        let crashed = paused(DomainPausedReason::Crashed);
+        assert!(matches!(crashed, DomainState::Paused(_)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::lab::Lab;
 const READY: &str = "PHOTON-GUEST-READY";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS \"'</domain>: $(reboot)";
 
-fn guest(hostname: &str, user_data: &str) -> Option<DesiredGuest> {
+pub(crate) fn guest(hostname: &str, user_data: &str) -> Option<DesiredGuest> {
     let data = GuestData {
         ssh_keys: vec![SshKey::try_from(KEY.to_owned()).unwrap(); 2],
         user_data: UserData::new(user_data.as_bytes().to_vec()).unwrap(),

@@ -52,7 +52,11 @@ async fn at(lab: &Lab) -> At {
     }
 }
 
-async fn upload(lab: &Lab, disk: &[u8], format: &str) -> Result<Blob, photon_core::Error> {
+pub(crate) async fn upload(
+    lab: &Lab,
+    disk: &[u8],
+    format: &str,
+) -> Result<Blob, photon_core::Error> {
     let (doors, at) = (Doors::new(None), at(lab).await);
     let name = Name::new("upload").unwrap();
     let bytes = disk.len() as u64;
@@ -93,7 +97,7 @@ fn seen_by_guest(overlay: &Path) -> Vec<u8> {
     seen
 }
 
-async fn until_held(lab: &Lab, digest: Digest) {
+pub(crate) async fn until_held(lab: &Lab, digest: Digest) {
     let held = || async { lab.told_agent().await.holds(digest).then_some(()) };
     eventually("the content is told", SOON, held).await.unwrap();
 }

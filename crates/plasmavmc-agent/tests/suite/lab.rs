@@ -26,15 +26,17 @@ use plasmavmc_model::{
     Power, VmId, desired, observed,
 };
 use sha2::{Digest as _, Sha256};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{UnixStream, unix::OwnedWriteHalf},
+    task::JoinHandle,
+};
 
 /// Guests are emulated, on a machine that others use, too.
 pub(crate) const SOON: Duration = Duration::from_secs(100);
 
 pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_plasmavmc-agent");
-const BUILDER: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../deploy/guest/photon-mini"
-);
+const BUILDERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/guest");
 
 pub(crate) struct Lab {
     pub(crate) store: Store,
@@ -86,12 +88,20 @@ impl Lab {
             "host = \"{}\"\nstate_directory = {:?}\nresync_seconds = 3600\n\
              [store]\nendpoints = [\"{}\"]\n[hypervisor]\nkvm = false\n\
              [door]\nlisten = \"127.0.0.1:0\"\n\
+             [[pools]]\nname = \"fast\"\npath = {:?}\n\
              [log]\nlevel = \"info,plasmavmc_agent=debug\"\n",
             self.host,
             self.state,
-            self.chainfire.endpoint()
+            self.chainfire.endpoint(),
+            self.pool(),
         );
+        fs::create_dir_all(self.pool()).unwrap();
         fs::write(self.file(), text).unwrap();
+    }
+
+    /// Where the pool `fast` is.
+    pub(crate) fn pool(&self) -> PathBuf {
+        self.directory.path().join("pool")
     }
 
     fn file(&self) -> PathBuf {
@@ -179,7 +189,7 @@ impl Lab {
             .await;
     }
 
-    async fn put<T: Record>(&self, key: &str, value: T) {
+    pub(crate) async fn put<T: Record>(&self, key: &str, value: T) {
         let all = self.store.collection::<T>();
         match all.get(key).await.unwrap() {
             Some(mut stored) => {
@@ -255,6 +265,51 @@ impl Lab {
         String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
     }
 
+    /// Somebody who types to its console.
+    pub(crate) async fn typist(&self, vm: VmId) -> Typist {
+        let socket = self.state.join("vm").join(vm.to_string()).join("console");
+        let stream = UnixStream::connect(socket).await.unwrap();
+        let (mut reading, writing) = stream.into_split();
+        // What nobody reads, the guest waits for.
+        let reads = async move {
+            let mut room = vec![0; 4096];
+            while reading.read(&mut room).await.is_ok_and(|read| read > 0) {}
+        };
+        Typist {
+            writing,
+            reads: tokio::spawn(reads),
+        }
+    }
+
+    /// What a guest that counts has counted to, each time.
+    pub(crate) fn ticks(&self, vm: VmId) -> Vec<u32> {
+        let console = self.console(vm);
+        let lines = console.lines().filter(|line| !line.contains('$'));
+        let words = lines.filter_map(|line| line.rsplit_once("tick-"));
+        words
+            .filter_map(|(_, number)| number.trim().parse().ok())
+            .collect()
+    }
+
+    /// Waits until what it has counted is as it should be.
+    pub(crate) async fn until_ticks(
+        &self,
+        vm: VmId,
+        what: &str,
+        are: impl Fn(&[u32]) -> bool,
+    ) -> Vec<u32> {
+        let ticks = || async { Some(self.ticks(vm)).filter(|ticks| are(ticks)) };
+        match eventually(what, SOON, ticks).await {
+            Ok(ticks) => ticks,
+            Err(error) => self.fail(&anyhow::anyhow!("{error}; it said: {}", self.console(vm))),
+        }
+    }
+
+    /// A file of a VM's.
+    pub(crate) fn path(&self, vm: VmId, file: &str) -> PathBuf {
+        self.state.join("vm").join(vm.to_string()).join(file)
+    }
+
     /// Waits until the guest has said it so many times.
     pub(crate) async fn until_said(&self, vm: VmId, word: &str, times: usize) {
         let is_said = || async { (self.console(vm).matches(word).count() >= times).then_some(()) };
@@ -303,7 +358,7 @@ impl Lab {
         self.state.join(definition).exists()
     }
 
-    fn fail(&self, error: &anyhow::Error) -> ! {
+    pub(crate) fn fail(&self, error: &anyhow::Error) -> ! {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(60).collect();
         let log: Vec<&str> = lines.into_iter().rev().collect();
@@ -324,6 +379,31 @@ impl Lab {
             kept += &format!("{}: {}\n", entry.path().display(), first.join("\n"));
         }
         kept
+    }
+}
+
+/// Somebody who types to a console.
+pub(crate) struct Typist {
+    writing: OwnedWriteHalf,
+    reads: JoinHandle<()>,
+}
+
+impl Typist {
+    pub(crate) async fn type_in(&mut self, text: &str) {
+        self.writing.write_all(text.as_bytes()).await.unwrap();
+        self.writing.write_all(b"\r").await.unwrap();
+    }
+
+    /// Has the guest count, ten times a second.
+    pub(crate) async fn count(&mut self) {
+        let count = "i=0; while :; do i=$((i+1)); echo tick-$i; usleep 100000; done &";
+        self.type_in(count).await;
+    }
+}
+
+impl Drop for Typist {
+    fn drop(&mut self) {
+        self.reads.abort();
     }
 }
 
@@ -386,13 +466,18 @@ pub(crate) fn missing() -> Option<String> {
     absent.map(|program| format!("{program} is not installed"))
 }
 
-/// photon-mini, built once as long as nothing of its builder changes.
 pub(crate) fn photon_mini() -> Result<PathBuf, String> {
+    built("photon-mini")
+}
+
+/// An image of ours, built once as long as nothing of its builder changes.
+pub(crate) fn built(name: &str) -> Result<PathBuf, String> {
+    let builder = Path::new(BUILDERS).join(name);
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     let cache = cache.or_else(home).ok_or("no directory for caches")?;
     let mut hash = Sha256::new();
-    let mut files: Vec<PathBuf> = fs::read_dir(BUILDER)
+    let mut files: Vec<PathBuf> = fs::read_dir(&builder)
         .map_err(|error| error.to_string())?
         .flatten()
         .map(|entry| entry.path())
@@ -405,12 +490,12 @@ pub(crate) fn photon_mini() -> Result<PathBuf, String> {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let built = cache.join(format!("photoncloud/photon-mini-{digest}"));
+    let built = cache.join(format!("photoncloud/{name}-{digest}"));
     if built.join("manifest.json").exists() {
         return Ok(built);
     }
     let beside = built.with_extension(std::process::id().to_string());
-    let output = Command::new(Path::new(BUILDER).join("build"))
+    let output = Command::new(builder.join("build"))
         .arg(&beside)
         .stdin(Stdio::null())
         .output()

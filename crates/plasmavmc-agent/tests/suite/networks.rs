@@ -414,3 +414,39 @@ async fn vms_answer_within_their_vpc_and_nowhere_else_and_leave_nothing() {
     }
     cloud.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_is_reached_by_each_of_its_interfaces() {
+    let test = "plasmavmc-agent::a_guest_is_reached_by_each_of_its_interfaces";
+    let Some(cloud) = Cloud::or_skip(test, "10.0.1.1").await else {
+        return;
+    };
+    let (vpc, first) = cloud.network().await;
+    let second = json!({ "name": "more", "vpc_id": vpc, "cidr_block": "10.0.2.0/24" });
+    let second = cloud.networks.post("/api/v1/subnets", second).await.id();
+    let mut asking = Vec::new();
+    for subnet in [&first, &second] {
+        let asks = json!({ "subnet_id": subnet, "kind": "service", "host_id": "here" });
+        asking.push(cloud.port(asks).await);
+    }
+    let body = json!({
+        "name": "web", "org_id": "acme", "project_id": "shop", "vcpus": 1, "memory_mib": 128, "start": true,
+        "networks": [{ "subnet_id": first }, { "subnet_id": second }],
+    });
+    let vm = cloud.compute.post(VMS, body).await.id();
+    let known = cloud.until(&vm, "given its addresses", |vm| {
+        !vm["networks"][1]["ip_address"].is_null()
+    });
+    let known = known.await;
+    for (number, asks) in asking.iter().enumerate() {
+        let at = known["networks"][number]["ip_address"].as_str();
+        let at: Ipv4Addr = at.unwrap().parse().unwrap();
+        cloud
+            .until_said(&vm, &format!("PHOTON-GUEST-IP {at}/24"), 1)
+            .await;
+        cloud.until_answers(asks, at).await;
+    }
+    cloud.ask(&vm, "stop", json!({ "force": true })).await;
+    cloud.until_state(&vm, "Stopped").await;
+    cloud.stop().await;
+}

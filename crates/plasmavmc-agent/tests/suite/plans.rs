@@ -1,30 +1,31 @@
 //! What is done, by what is wanted and what is found.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use photon_core::Name;
 use plasmavmc_agent::{
     files::Note,
-    machine::{Domain, DomainState, Off},
+    machine::{Domain, DomainState, HeldVolume, Off},
     plan::{Ability, Found, Links, MOST_CRASHES, Step, Trouble, Wanted, asked, began, ended, plan},
+    snapshots::Snapshots,
 };
 use plasmavmc_model::{
-    Boot, DesiredDisk, DesiredVm, Digest, DiskFormat, End, EndedBy, Firmware, Hardware, Hypervisor,
-    ObservedState, Power, VmId,
+    AttachedVolume, Boot, DesiredDisk, DesiredVm, Digest, DiskFormat, End, EndedBy, Firmware,
+    Hardware, Hypervisor, ObservedState, Power, VmId, VolumeId,
 };
 
 const DIGEST: &str = "digest";
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2026-01-02T03:04:05Z".parse().unwrap()
 }
 
-fn later(seconds: i64) -> Timestamp {
+pub(crate) fn later(seconds: i64) -> Timestamp {
     now() + SignedDuration::from_secs(seconds)
 }
 
-fn desired(power: Power, boot: u64) -> DesiredVm {
+pub(crate) fn desired(power: Power, boot: u64) -> DesiredVm {
     DesiredVm {
         snapshots: Vec::new(),
         revert: None,
@@ -58,31 +59,37 @@ fn desired(power: Power, boot: u64) -> DesiredVm {
     }
 }
 
-fn nothing() -> Found {
+pub(crate) fn nothing() -> Found {
     Found {
         domain: None,
         note: Note::default(),
         missing: Vec::new(),
+        small: Vec::new(),
+        absent: BTreeSet::new(),
         is_seed_missing: false,
         ability: Ability::Able(DIGEST.to_owned()),
         has_files: true,
         links: Links::default(),
         has_room: true,
+        snapshots: Snapshots::default(),
     }
 }
 
-fn domain(boot: u64, state: DomainState) -> Option<Domain> {
+pub(crate) fn domain(boot: u64, state: DomainState) -> Option<Domain> {
     Some(Domain {
         id: VmId::generate(),
         boot,
         digest: DIGEST.to_owned(),
         hypervisor: Hypervisor::Qemu,
         state,
+        volumes: Vec::new(),
+        reverted: 0,
+        memory: None,
     })
 }
 
 /// Of a boot that runs.
-fn runs(boot: u64) -> Found {
+pub(crate) fn runs(boot: u64) -> Found {
     Found {
         domain: domain(boot, DomainState::Running),
         note: began(&Note::default(), boot, now()),
@@ -91,7 +98,7 @@ fn runs(boot: u64) -> Found {
 }
 
 /// Of a boot that has ended.
-fn is_off(boot: u64, by: EndedBy) -> Found {
+pub(crate) fn is_off(boot: u64, by: EndedBy) -> Found {
     Found {
         domain: domain(boot, DomainState::Off(Off::Unknown)),
         note: Note {
@@ -109,7 +116,7 @@ fn is_off(boot: u64, by: EndedBy) -> Found {
     }
 }
 
-fn of(desired: DesiredVm) -> Wanted {
+pub(crate) fn of(desired: DesiredVm) -> Wanted {
     Wanted::Vm(Box::new(desired))
 }
 
@@ -202,6 +209,11 @@ fn a_guest_is_asked_again_and_then_powered_off() {
     found.note = asked(&found.note, now());
     let at = |found: &Found, seconds| plan(&stopped, found, later(seconds));
     let waits = at(&found, 4);
+    let until = later(60);
+    assert_eq!(
+        waits.reason,
+        format!("its guest is asked to shut down, and is powered off at {until}")
+    );
     assert_eq!(
         (waits.steps, waits.next),
         (vec![], Some(Duration::from_secs(6)))
@@ -526,4 +538,102 @@ fn ports_are_plugged_before_a_start_attached_after_it_and_unplugged_at_the_end()
     assert_eq!(steps(&Wanted::Gone, gone, nothing()), [Step::RemoveFiles]);
     let tried = refused(left, false);
     assert_eq!(steps(&Wanted::Gone, tried, nothing()), [Step::Unplug]);
+}
+
+fn volume(lun: u8) -> DesiredDisk {
+    let id = VolumeId::generate();
+    DesiredDisk {
+        pool: None,
+        volume: Some(AttachedVolume { id, lun }),
+        name: Name::new(id.to_string()).unwrap(),
+        size_gib: 1,
+        base: None,
+        base_format: DiskFormat::Qcow2,
+    }
+}
+
+fn id(disk: &DesiredDisk) -> VolumeId {
+    disk.volume.unwrap().id
+}
+
+#[test]
+fn volumes_come_and_go_while_it_runs() {
+    let (first, second) = (volume(0), volume(1));
+    let mut vm = desired(Power::Running, 3);
+    vm.hardware.volume_bus = Some("scsi".to_owned());
+    vm.disks = vec![first.clone(), second.clone()];
+    let held = |disk: &DesiredDisk, lun| HeldVolume { id: id(disk), lun };
+    let with = |volumes: Vec<HeldVolume>| {
+        let mut found = runs(3);
+        found.domain.as_mut().unwrap().volumes = volumes;
+        found
+    };
+    let steps = |vm: &DesiredVm, found: &Found| plan(&of(vm.clone()), found, now()).steps;
+    let attach = |disk: &DesiredDisk| Step::AttachVolume(disk.clone());
+    let none = with(Vec::new());
+    assert_eq!(steps(&vm, &none), [attach(&first), attach(&second)]);
+    let one = with(vec![held(&first, Some(0))]);
+    assert_eq!(steps(&vm, &one), [attach(&second)]);
+    let both = with(vec![held(&first, Some(0)), held(&second, Some(1))]);
+    assert_eq!(steps(&vm, &both), []);
+    let mut bare = vm.clone();
+    bare.disks.clear();
+    let detach = |disk| Step::DetachVolume(id(disk));
+    assert_eq!(steps(&bare, &both), [detach(&first), detach(&second)]);
+
+    // What stands still takes and lets go, too; what is to end, or has not begun, does not.
+    let mut paused = none.clone();
+    paused.domain.as_mut().unwrap().state = DomainState::Paused("why".to_owned());
+    assert_eq!(steps(&vm, &paused).len(), 2);
+    let mut starting = none.clone();
+    starting.domain.as_mut().unwrap().state = DomainState::Starting;
+    assert_eq!(steps(&vm, &starting), []);
+    let mut stopped = vm.clone();
+    stopped.power = Power::Stopped;
+    assert_eq!(steps(&stopped, &none), [Step::Ask]);
+
+    // Another has its place still, and goes first; one that is not there is waited for.
+    let other = volume(0);
+    vm.disks = vec![other.clone()];
+    let waits = plan(&of(vm.clone()), &one, now());
+    assert_eq!(waits.steps, [detach(&first)]);
+    assert!(waits.reason.contains("waits for the place"));
+    let mut absent = none.clone();
+    absent.absent.insert(id(&other));
+    let waits = plan(&of(vm.clone()), &absent, now());
+    assert_eq!((waits.steps, waits.state), (vec![], ObservedState::Running));
+    assert!(waits.next.is_some() && waits.reason.contains("not there yet"));
+
+    // Of a machine without a bus for them they come and go at the next boot, and that is said.
+    vm.hardware.volume_bus = None;
+    let old = plan(&of(vm), &with(vec![held(&first, None)]), now());
+    assert_eq!((old.steps, old.state), (vec![], ObservedState::Running));
+    assert!(
+        old.reason.contains("comes at its next boot")
+            && old.reason.contains("goes at its next boot"),
+        "{}",
+        old.reason
+    );
+}
+
+#[test]
+fn a_disk_grows_before_a_start() {
+    let disk = DesiredDisk {
+        volume: None,
+        ..volume(0)
+    };
+    let small = Found {
+        small: vec![disk.clone()],
+        ..is_off(2, EndedBy::Asked)
+    };
+    let wanted = of(desired(Power::Running, 3));
+    let grows = plan(&wanted, &small, now());
+    assert_eq!(grows.steps, [Step::GrowDisk(disk)]);
+    assert_eq!(grows.state, ObservedState::Preparing);
+    // What runs has it open.
+    let runs = Found {
+        small: small.small,
+        ..runs(3)
+    };
+    assert_eq!(plan(&wanted, &runs, now()).steps, []);
 }

@@ -1,6 +1,6 @@
 //! Real guests under the real program: what happens to them, and to it.
 
-use std::time::Duration;
+use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
 use nix::sys::signal::{Signal, kill};
 use photon_core::Name;
@@ -32,7 +32,11 @@ async fn a_guest_boots_stops_as_asked_and_is_taken_down() {
     lab.want(&vm).await;
     let runs = lab.until_state(&vm, ObservedState::Running).await;
     assert_eq!((runs.boot, runs.hypervisor), (1, Some(Hypervisor::Qemu)));
-    assert!(runs.reason.contains("emulated"), "{}", runs.reason);
+    assert_eq!(runs.reason, "it is emulated: kvm does not work on its host");
+    // A tenant's data is nobody else's to read.
+    assert_eq!(lab.mode(vm.id, "root.qcow2") & 0o777, 0o600);
+    let directory = std::fs::metadata(lab.state.join("vm")).unwrap();
+    assert_eq!(directory.permissions().mode() & 0o777, 0o700);
     lab.until_said(vm.id, READY, 1).await;
     assert!(
         lab.console(vm.id).contains("disks=vda"),
