@@ -17,10 +17,13 @@ use photon_core::Name;
 use photon_store::{Collection, Expected, PageRequest, Record, Store, Stored};
 use plasmavmc_model::{
     Alive, Capacity, DesiredVm, Digest, End, EndedBy, Firmware, GoneDone, GoneOrder, Hardware,
-    HeldImage, Hypervisor, ObservedAgent, ObservedState, ObservedVm, Power, Probe, VmId, desired,
-    observed,
+    HeldImage, Hypervisor, ObservedAgent, ObservedPool, ObservedSnapshot, ObservedState,
+    ObservedVm, Power, Probe, SnapshotId, SnapshotWish, VmId, desired, observed,
 };
 use tokio::task::JoinHandle;
+
+pub use crate::fake_volumes::VolumeHabits;
+use crate::fake_volumes::{self, Volumes};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(15);
@@ -40,6 +43,20 @@ pub struct Habits {
     pub slow: bool,
     /// Where it can be asked, in truth by somebody else.
     pub door: Option<String>,
+    /// What runs stands still, for that reason.
+    pub full_disk: Option<String>,
+    /// It neither pauses nor suspends what runs.
+    pub restless: bool,
+    /// It cannot take snapshots.
+    pub no_snapshots: Option<String>,
+    /// It does nothing about snapshots.
+    pub slow_snapshots: bool,
+    /// It does not revert.
+    pub no_reverts: bool,
+    /// Its pools; none: as an agent that knows of none.
+    pub pools: Vec<ObservedPool>,
+    /// What it does with volumes.
+    pub volumes: VolumeHabits,
 }
 
 /// A machine.
@@ -52,11 +69,22 @@ struct Machine {
     asked: Option<Timestamp>,
     /// How often it was started.
     starts: u64,
+    /// Whether it stands still.
+    paused: bool,
+    /// The boot whose memory is on disk.
+    saved: Option<u64>,
+    /// How often it went on from its memory, or was made to.
+    resumes: u64,
+    /// What was taken, or could not be.
+    snapshots: BTreeMap<SnapshotId, ObservedSnapshot>,
+    /// The number of the last revert.
+    reverted: u64,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    habits: Habits,
+pub(crate) struct State {
+    pub(crate) habits: Habits,
+    pub(crate) volumes: Volumes,
     machines: BTreeMap<VmId, Machine>,
     /// Everything that was ever ordered to be taken down here.
     taken_down: Vec<VmId>,
@@ -117,7 +145,7 @@ pub fn agent() -> ObservedAgent {
     }
 }
 
-async fn put<T: Record + PartialEq>(store: &Store, key: &str, value: T) {
+pub(crate) async fn put<T: Record + PartialEq>(store: &Store, key: &str, value: T) {
     let all: Collection<T> = store.collection();
     let written = match all.get(key).await.unwrap() {
         Some(found) if found.value == value => return,
@@ -130,7 +158,7 @@ async fn put<T: Record + PartialEq>(store: &Store, key: &str, value: T) {
     written.unwrap();
 }
 
-async fn remove<T: Record>(store: &Store, key: &str) {
+pub(crate) async fn remove<T: Record>(store: &Store, key: &str) {
     match store.collection::<T>().delete(key, Expected::Any).await {
         Ok(_) | Err(photon_store::Error::NotFound { .. }) => {}
         Err(error) => panic!("{error}"),
@@ -138,7 +166,7 @@ async fn remove<T: Record>(store: &Store, key: &str) {
 }
 
 /// All records of a type below a prefix of a host.
-async fn below<T: Record>(store: &Store, prefix: String) -> Vec<Stored<T>> {
+pub(crate) async fn below<T: Record>(store: &Store, prefix: String) -> Vec<Stored<T>> {
     let request = PageRequest {
         prefix,
         ..PageRequest::default()
@@ -156,6 +184,7 @@ impl FakeHost {
     pub async fn start_with(store: Store, name: &str, habits: Habits) -> Self {
         let agent = ObservedAgent {
             door: habits.door.clone(),
+            pools: habits.pools.clone(),
             ..agent()
         };
         let state = State {
@@ -233,7 +262,38 @@ impl FakeHost {
         state.machines.values_mut().for_each(|machine| {
             machine.running = None;
             machine.asked = None;
+            machine.paused = false;
         });
+    }
+
+    /// Whether the memory of a VM is on its disk.
+    pub fn has_memory(&self, vm: &str) -> bool {
+        self.of(vm, |machine| machine.saved.is_some())
+    }
+
+    /// How often a machine went on from a memory on disk.
+    pub fn resumes(&self, vm: &str) -> u64 {
+        self.of(vm, |machine| machine.resumes)
+    }
+
+    /// The snapshots that were taken of a VM and are there.
+    pub fn snapshots(&self, vm: &str) -> Vec<String> {
+        self.of(vm, |machine| {
+            let all = machine.snapshots.values();
+            let taken = all.filter(|one| one.failed.is_none());
+            taken.map(|one| one.id.to_string()).collect()
+        })
+    }
+
+    /// The number of the last revert of a VM.
+    pub fn reverted(&self, vm: &str) -> u64 {
+        self.of(vm, |machine| machine.reverted)
+    }
+
+    fn of<T: Default>(&self, vm: &str, look: impl FnOnce(&Machine) -> T) -> T {
+        let state = self.state.lock().unwrap();
+        let machine = state.machines.get(&vm.parse().unwrap());
+        machine.map(look).unwrap_or_default()
     }
 
     /// Whether it has such a machine.
@@ -252,6 +312,18 @@ impl FakeHost {
             .machines
             .get(&vm.parse().unwrap())
             .map_or(0, |machine| machine.starts)
+    }
+
+    /// The size of a volume that is here, in GiB.
+    pub fn volume_size(&self, volume: &str) -> Option<u32> {
+        let state = self.state.lock().unwrap();
+        state.volumes.size(volume.parse().unwrap())
+    }
+
+    /// How often a volume was removed.
+    pub fn removed(&self, volume: &str) -> usize {
+        let state = self.state.lock().unwrap();
+        state.volumes.removed(volume.parse().unwrap())
     }
 
     /// How often one was ordered away.
@@ -273,6 +345,7 @@ impl Drop for FakeHost {
 fn end(machine: &mut Machine, by: EndedBy) {
     if let Some(boot) = machine.running.take() {
         machine.asked = None;
+        machine.paused = false;
         machine.ended = Some(End {
             boot,
             by,
@@ -282,9 +355,15 @@ fn end(machine: &mut Machine, by: EndedBy) {
 }
 
 async fn look(store: &Store, host: &Name, state: &Mutex<State>) {
+    fake_volumes::look(store, host, state).await;
     for wish in below::<DesiredVm>(store, format!("{host}/desired/vm/")).await {
         let wish = wish.value;
-        let told = act(&mut state.lock().unwrap(), &wish);
+        let told = {
+            let mut state = state.lock().unwrap();
+            let mut told = act(&mut state, &wish);
+            fake_volumes::open(&mut state, &wish, &mut told);
+            told
+        };
         tell(store, &observed::vm_key(host, wish.id), told).await;
     }
     let orders = below::<GoneOrder>(store, format!("{host}/desired/gone/")).await;
@@ -306,6 +385,7 @@ async fn look(store: &Store, host: &Name, state: &Mutex<State>) {
                 continue;
             }
             state.machines.remove(&id);
+            state.volumes.close(id);
             state.taken_down.push(id);
         }
         remove::<ObservedVm>(store, &observed::vm_key(host, id)).await;
@@ -343,7 +423,28 @@ async fn tell(store: &Store, key: &str, told: ObservedVm) {
 /// Brings a machine a step closer to what is wanted of it.
 fn act(state: &mut State, wish: &DesiredVm) -> ObservedVm {
     let habits = state.habits.clone();
-    let seen = |state, machine: &Machine, reason: String| ObservedVm {
+    if let Some(why) = habits.broken {
+        return seen(wish, ObservedState::Failed, &Machine::default(), why);
+    }
+    if habits.slow {
+        let nothing = Machine::default();
+        return seen(wish, ObservedState::Preparing, &nothing, String::new());
+    }
+    let machine = state.machines.entry(wish.id).or_default();
+    revert(machine, wish, &habits);
+    if !habits.slow_snapshots {
+        take_snapshots(machine, wish, habits.no_snapshots.as_deref());
+    }
+    let (state, reason) = match machine.running {
+        Some(boot) => go_on(machine, boot, wish, &habits),
+        None => begin(machine, wish),
+    };
+    seen(wish, state, machine, reason)
+}
+
+/// What is told of a machine.
+fn seen(wish: &DesiredVm, state: ObservedState, machine: &Machine, reason: String) -> ObservedVm {
+    ObservedVm {
         generation: wish.generation,
         state,
         boot: machine.running.unwrap_or(machine.last_boot),
@@ -351,54 +452,128 @@ fn act(state: &mut State, wish: &DesiredVm) -> ObservedVm {
         reason,
         hypervisor: machine.running.map(|_| Hypervisor::Qemu),
         volumes: Vec::new(),
-        snapshots: Vec::new(),
-        reverted: 0,
+        snapshots: machine.snapshots.values().cloned().collect(),
+        reverted: machine.reverted,
         since: Timestamp::now(),
-    };
-    if let Some(why) = habits.broken {
-        return seen(ObservedState::Failed, &Machine::default(), why);
     }
-    if habits.slow {
-        return seen(ObservedState::Preparing, &Machine::default(), String::new());
+}
+
+/// What runs, and what is wanted of it.
+fn go_on(
+    machine: &mut Machine,
+    boot: u64,
+    wish: &DesiredVm,
+    habits: &Habits,
+) -> (ObservedState, String) {
+    let quiet = String::new;
+    let is_its_boot = boot >= wish.boot;
+    if wish.power.is_up() && is_its_boot {
+        machine.asked = None;
+        machine.paused = wish.power == Power::Paused && !habits.restless;
+        return match (&habits.full_disk, machine.paused) {
+            (Some(why), _) => (ObservedState::Paused, why.clone()),
+            (None, true) => (ObservedState::Paused, quiet()),
+            (None, false) => (ObservedState::Running, quiet()),
+        };
     }
-    let machine = state.machines.entry(wish.id).or_default();
-    let is_wanted = wish.power == Power::Running;
-    let mut reason = String::new();
-    if let Some(boot) = machine.running {
-        if is_wanted && boot >= wish.boot {
-            machine.asked = None;
-            return seen(ObservedState::Running, machine, reason);
+    if wish.power == Power::Suspended && is_its_boot {
+        if habits.restless {
+            return (ObservedState::Running, quiet());
         }
-        let asked = *machine.asked.get_or_insert_with(Timestamp::now);
-        let waited = Timestamp::now().duration_since(asked).as_secs_f64();
-        let is_over = waited >= f64::from(wish.grace_seconds);
-        if habits.stuck || (habits.deaf_guests && !is_over) {
-            return seen(ObservedState::Stopping, machine, reason);
-        }
-        if wish.grace_seconds == 0 || habits.deaf_guests {
-            end(machine, EndedBy::PoweredOff);
-            "powered off".clone_into(&mut reason);
-        } else {
-            end(machine, EndedBy::Asked);
-        }
-        return seen(ObservedState::Stopped, machine, reason);
+        machine.saved = machine.running.take();
+        machine.paused = false;
+        return (ObservedState::Suspended, quiet());
     }
-    let is_over = machine
-        .ended
-        .as_ref()
-        .is_some_and(|ended| ended.boot >= wish.boot && ended.by == EndedBy::Guest);
-    if is_wanted && !is_over {
+    let asked = *machine.asked.get_or_insert_with(Timestamp::now);
+    let waited = Timestamp::now().duration_since(asked).as_secs_f64();
+    let is_over = waited >= f64::from(wish.grace_seconds);
+    if habits.stuck || (habits.deaf_guests && !is_over) {
+        return (ObservedState::Stopping, quiet());
+    }
+    if wish.grace_seconds == 0 || habits.deaf_guests {
+        end(machine, EndedBy::PoweredOff);
+        return (ObservedState::Stopped, "powered off".to_owned());
+    }
+    end(machine, EndedBy::Asked);
+    (ObservedState::Stopped, quiet())
+}
+
+/// What does not run, and what is wanted of it.
+fn begin(machine: &mut Machine, wish: &DesiredVm) -> (ObservedState, String) {
+    let has_its_memory = machine.saved.is_some_and(|boot| boot >= wish.boot);
+    match wish.power {
+        Power::Suspended if has_its_memory => return (ObservedState::Suspended, String::new()),
+        Power::Running | Power::Paused if has_its_memory => {
+            machine.running = machine.saved.take();
+            machine.resumes += 1;
+            return (ObservedState::Starting, String::new());
+        }
+        Power::Suspended => {}
+        // It is of a boot that nobody wants any more.
+        _ => machine.saved = None,
+    }
+    let ended = machine.ended.as_ref();
+    let is_over = ended.is_some_and(|ended| ended.boot >= wish.boot && ended.by == EndedBy::Guest);
+    if wish.power.is_up() && !is_over {
         machine.running = Some(wish.boot);
         machine.last_boot = wish.boot;
         machine.starts += 1;
-        return seen(ObservedState::Running, machine, reason);
+        return (ObservedState::Running, String::new());
     }
-    if machine
-        .ended
-        .as_ref()
-        .is_some_and(|ended| ended.by == EndedBy::PoweredOff)
-    {
-        "powered off".clone_into(&mut reason);
+    let reason = match ended.map(|ended| ended.by) {
+        Some(EndedBy::PoweredOff) => "powered off".to_owned(),
+        _ => String::new(),
+    };
+    (ObservedState::Stopped, reason)
+}
+
+/// Makes a machine as it was, once for each number.
+fn revert(machine: &mut Machine, wish: &DesiredVm, habits: &Habits) {
+    let Some(revert) = wish
+        .revert
+        .filter(|revert| revert.number > machine.reverted)
+    else {
+        return;
+    };
+    if habits.no_reverts {
+        return;
     }
-    seen(ObservedState::Stopped, machine, reason)
+    machine.running = None;
+    machine.saved = None;
+    machine.asked = None;
+    machine.paused = false;
+    machine.reverted = revert.number;
+    if revert.memory && wish.power.is_up() {
+        machine.running = Some(wish.boot);
+        machine.last_boot = wish.boot;
+        machine.resumes += 1;
+    }
+}
+
+/// Takes what is to be there, once, and removes what is not.
+fn take_snapshots(machine: &mut Machine, wish: &DesiredVm, cannot: Option<&str>) {
+    let memory = machine.running.is_some();
+    for wanted in &wish.snapshots {
+        match wanted.wish {
+            SnapshotWish::Gone => {
+                machine.snapshots.remove(&wanted.id);
+            }
+            SnapshotWish::Kept => {
+                machine
+                    .snapshots
+                    .entry(wanted.id)
+                    .or_insert_with(|| ObservedSnapshot {
+                        id: wanted.id,
+                        failed: cannot.map(str::to_owned),
+                        at: Timestamp::now(),
+                        memory: memory && cannot.is_none(),
+                        memory_bytes: if memory && cannot.is_none() {
+                            1 << 20
+                        } else {
+                            0
+                        },
+                    });
+            }
+        }
+    }
 }

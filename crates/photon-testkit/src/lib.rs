@@ -28,6 +28,8 @@ pub mod config;
 pub mod etcd;
 #[cfg(feature = "fake-host")]
 pub mod fake_host;
+#[cfg(feature = "fake-host")]
+mod fake_volumes;
 pub mod history;
 #[cfg(feature = "in-process")]
 pub mod in_process;

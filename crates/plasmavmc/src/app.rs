@@ -9,7 +9,7 @@ use photon_server::Metrics;
 use photon_service::{audit::Act, store_change::follow_acceptance};
 use photon_store::{Collection, Record, Store, Transaction, audit::Trails};
 use plasmavmc_door::Doors;
-use plasmavmc_model::VmId;
+use plasmavmc_model::{VmId, VolumeId};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -40,6 +40,8 @@ pub struct App {
     pub(crate) consoles: console::Sessions,
     /// The VMs that are to be looked at. Only who leads does.
     pub(crate) queue: Queue<VmId>,
+    /// The same of volumes.
+    pub(crate) volumes: Queue<VolumeId>,
 }
 
 impl std::fmt::Debug for App {
@@ -64,10 +66,10 @@ impl App {
             ..AuthOptions::default()
         };
         let auth = Auth::start(store.clone(), config.auth.mode, options, SERVICE).await?;
-        let queue = Queue::new();
+        let (queue, volumes) = (Queue::new(), Queue::new());
         let prismnet = config.prismnet.endpoint.as_ref();
         let prismnet = prismnet.map(|url| Prismnet::new(url, config.store.tls_files()));
-        let hosts = Hosts::new(queue.clone());
+        let hosts = Hosts::new(queue.clone(), volumes.clone());
         let doors = HostDoors::new(hosts.clone(), Doors::new(config.store.tls_files()));
         Ok(Self {
             auth,
@@ -79,6 +81,7 @@ impl App {
             doors,
             consoles: console::Sessions::new(CancellationToken::new()),
             queue,
+            volumes,
             config,
             store,
         })

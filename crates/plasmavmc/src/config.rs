@@ -270,6 +270,10 @@ pub struct DeadlineConfig {
     pub starting_seconds: u64,
     /// From the end of the guest's time until the VM is off. Default 30.
     pub stopping_seconds: u64,
+    /// For a host to write the memory of a VM to disk. Default 300.
+    pub suspending_seconds: u64,
+    /// For a host to take a snapshot, or to make disks as they were in one. Default 600.
+    pub snapshot_seconds: u64,
 }
 
 impl Default for DeadlineConfig {
@@ -281,6 +285,8 @@ impl Default for DeadlineConfig {
             preparing_seconds: 300,
             starting_seconds: 180,
             stopping_seconds: 30,
+            suspending_seconds: 300,
+            snapshot_seconds: 600,
         }
     }
 }
@@ -310,6 +316,14 @@ impl DeadlineConfig {
         Duration::from_secs(self.stopping_seconds)
     }
 
+    pub(crate) fn suspending(&self) -> Duration {
+        Duration::from_secs(self.suspending_seconds)
+    }
+
+    pub(crate) fn snapshot(&self) -> Duration {
+        Duration::from_secs(self.snapshot_seconds)
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
         for (name, seconds) in [
             ("quota_seconds", self.quota_seconds),
@@ -318,6 +332,8 @@ impl DeadlineConfig {
             ("preparing_seconds", self.preparing_seconds),
             ("starting_seconds", self.starting_seconds),
             ("stopping_seconds", self.stopping_seconds),
+            ("suspending_seconds", self.suspending_seconds),
+            ("snapshot_seconds", self.snapshot_seconds),
         ] {
             if !(1..=86_400).contains(&seconds) {
                 return Err(invalid(&format!("deadlines.{name}"), "must be 1 to 86400"));
@@ -528,6 +544,14 @@ mod tests {
             (
                 "[deadlines]\nstarting_seconds = 0",
                 "deadlines.starting_seconds",
+            ),
+            (
+                "[deadlines]\nsuspending_seconds = 0",
+                "deadlines.suspending_seconds",
+            ),
+            (
+                "[deadlines]\nsnapshot_seconds = 86401",
+                "deadlines.snapshot_seconds",
             ),
             ("[quota]\nendpoint = \"here\"", "quota.endpoint"),
             ("[auth]\nmode = \"enforce\"", "quota.endpoint"),

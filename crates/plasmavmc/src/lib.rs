@@ -14,9 +14,11 @@
 //! |---|---|
 //! | `vm` | virtual machines: requests, states, use cases, doors |
 //! | `console` | what guests write to their serial consoles, and typing to them |
+//! | `snapshot` | how disks were, and what VMs were doing then |
 //! | `image` `host` `operation` | what VMs begin with, what hosts tell, long work |
 //! | `network` | its interfaces: ports of PrismNET |
 //! | `door` | asking hosts' agents |
+//! | `volume` `pool` | disks that VMs come and go by, and where disks lie |
 //! | `placement` | which host a VM is put on |
 //! | `money` | quota, and what running costs: what CreditService is told |
 //! | `controller` | makes hosts do what is wanted, and VMs show what hosts tell |
@@ -38,10 +40,13 @@ mod money;
 mod network;
 mod operation;
 mod placement;
+mod pool;
 mod refusal;
 pub mod rest;
 pub mod run;
+mod snapshot;
 mod vm;
+mod volume;
 
 pub use app::App;
 pub use config::Config;

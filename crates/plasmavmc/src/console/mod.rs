@@ -101,11 +101,23 @@ pub(crate) async fn log(
             match app.doors.doors.console_log(&at, id, offset, limit).await {
                 // Its host has not begun with it.
                 Err(error) if error.code() == Code::NOT_FOUND => Ok(Part::default()),
-                part => part,
+                part => Ok(behind_the_end(part?, offset)),
             }
         }
         // Nothing has run that could have written anything.
         None => Ok(Part::default()),
+    }
+}
+
+/// Beyond the end there is nothing. (For a console that is attached to, a host begins anew there: it is another log than one thought.)
+fn behind_the_end(part: Part, asked: Option<u64>) -> Part {
+    if asked.is_none_or(|offset| offset <= part.end) {
+        return part;
+    }
+    Part {
+        offset: part.end,
+        data: Bytes::new(),
+        ..part
     }
 }
 

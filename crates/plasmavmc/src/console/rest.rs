@@ -58,7 +58,8 @@ pub(crate) struct LogQuery {
     /// The project that is meant.
     #[param(value_type = Option<IdText>)]
     project_id: Option<Name>,
-    /// From which byte on, counted over everything that was ever written: `next_offset` of the part before. Without it, the end.
+    /// From which byte on, counted over everything that was ever written: `next_offset` of the part before. Behind the end
+    /// there is nothing; without it, the end.
     offset: Option<u64>,
     /// Bytes, at most.
     #[param(minimum = 1, maximum = 524288)]
@@ -96,6 +97,17 @@ pub(crate) struct LogAnswer {
     end_offset: u64,
 }
 
+/// The largest offset: no file is larger.
+const LARGEST_OFFSET: u64 = i64::MAX.unsigned_abs();
+
+/// An offset that a file can have.
+fn possible(offset: Option<u64>) -> Result<Option<u64>, Error> {
+    match offset {
+        Some(offset) if offset > LARGEST_OFFSET => Err(refusal::range("offset", 0, LARGEST_OFFSET)),
+        offset => Ok(offset),
+    }
+}
+
 /// What a VM's guest has written to its serial console. The last MiB at least is kept, also while the VM does not run.
 #[utoipa::path(
     get, path = "/api/v1/vms/{id}/console", tag = "vms", operation_id = "get_vm_console",
@@ -117,7 +129,8 @@ pub(crate) async fn get(
         org: query.org_id,
         project: query.project_id,
     };
-    let part = log(&app, &ctx, id, &owner, query.offset, limit).await?;
+    let offset = possible(query.offset)?;
+    let part = log(&app, &ctx, id, &owner, offset, limit).await?;
     Ok(Data(LogAnswer {
         data: String::from_utf8_lossy(&part.data).into_owned(),
         offset: part.offset,
@@ -156,7 +169,8 @@ pub(crate) async fn attach(
         Error::validation("upgrade", "websocket", problem)
     })?;
     let token = token(&ctx, &parts.headers)?;
-    let session = open(&app, &ctx, token, id, owner, query.offset).await?;
+    let offset = possible(query.offset)?;
+    let session = open(&app, &ctx, token, id, owner, offset).await?;
     let upgrade = upgrade
         .protocols([PROTOCOL])
         .max_message_size(LARGEST)

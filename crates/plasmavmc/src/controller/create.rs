@@ -24,6 +24,7 @@ use crate::{
     image::copies,
     operation::{BIND, Ours, PLACE, PORTS, PREPARE, QUOTA},
     placement::{self, Need},
+    pool::{self, Slot},
     vm::state::HostView,
 };
 
@@ -129,6 +130,16 @@ impl Create<'_> {
             }
             _ => return Err(Error::conflict("something else was placed there meanwhile")),
         }
+        if let Some((pool, gib)) = pool::of_root(&vm.value) {
+            let Some(space) = offer.space(pool) else {
+                return Err(Error::internal("a host was chosen that lacks the pool"));
+            };
+            let slot = Slot::of(&space.pool, host);
+            let then = space.given.with(gib);
+            if !slot.change(app, space.given, then, &mut writes).await? {
+                return Err(Error::conflict("something else was put there meanwhile"));
+            }
+        }
         writes.create(
             &app.records::<DesiredVm>(),
             &desired::vm_key(host, vm.value.id),
@@ -186,6 +197,9 @@ impl Create<'_> {
             if let Some(given) = self.0.given_back(&host, vm.value.size()).await? {
                 writes.replace(&self.0.app.records(), &given)?;
             }
+            self.0
+                .disk_given_back(&host, &vm.value, &mut writes)
+                .await?;
             // Nobody has seen it run: the next host may offer another one.
             vm.value.hardware = None;
             writes.replace(&self.0.app.records(), &vm)?;

@@ -5,7 +5,7 @@
 //! | `take_down` | has its host take it down, and waits until it has |
 //! | `release` | lets its ports go |
 //! | `settle` | what it used is charged, what was held or counted for it is given back |
-//! | `forget` | VM, index, room and order, in the transaction that ends the operation |
+//! | `forget` | VM, index, snapshots, room and order; its volumes are free; in the transaction that ends the operation |
 
 use std::time::Duration;
 
@@ -45,6 +45,7 @@ impl Steps<Ours> for Delete<'_> {
                 if let Some(data) = told.get(&vm.value.key()).await? {
                     writes.delete(&told, &data)?;
                 }
+                self.0.forget_snapshots(&vm.value, &mut writes).await?;
                 if let Some(host) = &vm.value.host {
                     if let Some(order) = self.0.given_order(host, vm.value.id).await? {
                         writes.delete(&app.records(), &order)?;
@@ -52,7 +53,9 @@ impl Steps<Ours> for Delete<'_> {
                     if let Some(given) = self.0.given_back(host, vm.value.size()).await? {
                         writes.replace(&app.records(), &given)?;
                     }
+                    self.0.disk_given_back(host, &vm.value, &mut writes).await?;
                 }
+                self.0.free_volumes(&vm.value, &mut writes).await?;
                 tracing::info!(vm = %vm.value.id, project = %vm.value.project, "a vm is gone");
                 Ok(Acted::Done(writes))
             }

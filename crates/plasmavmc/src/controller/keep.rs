@@ -15,7 +15,10 @@ use crate::{
         plan::{self, Step},
     },
     operation::{self, VmOperation},
-    vm::state::{self, HostView, Look, Then},
+    vm::{
+        service::now,
+        state::{self, HostView, Look, Then},
+    },
 };
 
 impl Controller {
@@ -33,6 +36,9 @@ impl Controller {
         } = state::look(&vm.value, &host, &self.app.config.deadlines, now);
         let before = vm.value.clone();
         let (step, paid) = self.step_of_bill(&before, &host);
+        let mut writes = self.app.store.transaction();
+        let carried = self.carry_of_vm(&mut vm.value, &host, &mut writes).await?;
+        let is_written = carried.as_ref().is_some_and(|carried| carried.is_written);
         vm.value.status = status;
         if let Some(then) = then {
             vm.value.wanted = follow(&vm.value, then, now);
@@ -58,14 +64,15 @@ impl Controller {
         let (id, account) = (vm.value.id, &vm.value.account);
         let is_due = account.bill.as_ref().is_some_and(|bill| bill.due.is_some());
         let is_uncounted = self.is_uncounted(&vm.value);
-        self.tell(vm, &before).await?;
+        self.tell(vm, &before, writes, is_written).await?;
         if is_uncounted {
             return self.count_late(id).await;
         }
         if is_due {
             return self.settle(id).await;
         }
-        let within = [within, paid].into_iter().flatten().min();
+        let taken = carried.and_then(|carried| carried.within);
+        let within = [within, paid, taken].into_iter().flatten().min();
         Ok(within.map_or(Again::WhenAdded, Again::Within))
     }
 
@@ -84,15 +91,22 @@ impl Controller {
     /// Tells its host what is wanted of it now, if that is not what it was told last.
     pub(super) async fn tell_host(&self, vm: Stored<Vm>) -> Result<Stored<Vm>, Error> {
         let before = vm.value.clone();
-        self.tell(vm.clone(), &before).await?;
+        let writes = self.app.store.transaction();
+        self.tell(vm.clone(), &before, writes, false).await?;
         Ok(vm)
     }
 
-    /// Writes what has changed of a VM, together with what its host is to be told of it.
-    async fn tell(&self, vm: Stored<Vm>, before: &Vm) -> Result<(), Error> {
-        let mut writes = self.app.store.transaction();
+    /// Writes what has changed of a VM, together with what its host is to be told of it, and with what is to be written besides, if
+    /// that `is_written`.
+    async fn tell(
+        &self,
+        vm: Stored<Vm>,
+        before: &Vm,
+        mut writes: Transaction,
+        is_written: bool,
+    ) -> Result<(), Error> {
         let is_told = self.add_wish(&vm.value, &mut writes).await?;
-        if is_told && vm.value == *before {
+        if is_told && vm.value == *before && !is_written {
             return Ok(());
         }
         // Unchanged, it must still be as it was read: then this only compares.
@@ -220,10 +234,4 @@ fn follow(vm: &Vm, then: Then, now: Timestamp) -> Wanted {
             ..wanted
         },
     }
-}
-
-/// Now, in whole seconds, as it is shown.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }

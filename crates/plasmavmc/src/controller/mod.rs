@@ -5,18 +5,22 @@
 //!   host/… ──────>│ queue ──> look(vm), one at a time ─┤
 //!   resync ───────┘                               └─ none ──> keep.rs: desired record, state, what follows from it
 //! ```
+//! Volumes have a queue and workers of their own (volumes.rs).
 //!
 //! One process of all leads. Everything it writes carries its fence; what it does is derived from the records, so a new leader
 //! needs nothing else.
 
 mod create;
 mod delete;
+mod follow;
 mod keep;
 mod money;
 mod ports;
+mod snapshots;
 mod take_down;
+mod volumes;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use photon_core::{Error, Name};
@@ -25,8 +29,8 @@ use photon_reconcile::{
     operation::{self as operations, Driven, Driver, KEPT_FOR},
     work,
 };
-use photon_store::{Entry, FeedEvent, Fence, PageRequest, Record, Stored};
-use plasmavmc_model::{HostUse, ObservedAgent, Vm, VmId, vm::index};
+use photon_store::{Fence, PageRequest, Record, Stored};
+use plasmavmc_model::{HostUse, ObservedAgent, Vm, VmId, Volume, vm::index};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -34,6 +38,7 @@ use crate::{
     image,
     operation::{self, CREATE, DELETE, Ours, VmOperation},
     placement::Offer,
+    pool::Given,
 };
 
 /// Under which the processes elect who leads.
@@ -44,12 +49,8 @@ const LEASE: Duration = Duration::from_secs(15);
 const WORKERS: usize = 64;
 /// How long one look may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often everything is looked at, whether anything was heard of it or not.
-const RESYNC: Duration = Duration::from_secs(300);
 /// How often old operations are looked for.
 const SWEEP: Duration = Duration::from_secs(3600);
-/// After a feed's error that trying again at once does not help against.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// Leads, whenever it is this process's turn, until it is stopped.
 pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
@@ -80,12 +81,22 @@ async fn work_on(controller: Arc<Controller>, over: CancellationToken) {
     let looking = Arc::clone(&controller);
     let working = work(queue, WORKERS, PATIENCE, over.clone(), move |vm| {
         let controller = Arc::clone(&looking);
-        async move { controller.look(vm).await }
+        async move { Box::pin(controller.look(vm)).await }
     });
     let (app, fence) = (&controller.app, controller.fence());
+    let looking = Arc::clone(&controller);
+    let volumes = app.volumes.clone();
+    let keeping = work(volumes, WORKERS, PATIENCE, over.clone(), move |volume| {
+        let controller = Arc::clone(&looking);
+        async move { Box::pin(controller.look_at_volume(volume)).await }
+    });
+    let store = &app.store;
     tokio::join!(
         working,
-        controller.follow(&over),
+        keeping,
+        // Volumes that are waited for with a VM that is gone are free.
+        follow::follow(store, Vm::ROOT, &app.queue, &over, |vm| app.hosts.wake(vm)),
+        follow::follow(store, Volume::ROOT, &app.volumes, &over, |_| ()),
         controller.sweep(&over),
         image::tidy::run(app, fence, &over),
         image::fetch::run(app, fence, &over),
@@ -105,7 +116,7 @@ impl Controller {
 
     /// Looks at a VM and does what is to be done now.
     async fn look(&self, id: VmId) -> Result<Again, Error> {
-        match self.try_look(id).await {
+        match Box::pin(self.try_look(id)).await {
             // Its owner, or the last leader, has changed it meanwhile: as it is now, it is looked at again.
             Err(error) if error.code() == photon_core::Code::CONFLICT => Ok(Again::Now),
             done => done,
@@ -139,57 +150,6 @@ impl Controller {
             CREATE => operations::drive(&self.driver, operation, &create::Create(self)).await,
             DELETE => operations::drive(&self.driver, operation, &delete::Delete(self)).await,
             other => Err(Error::internal(format!("nobody knows how to do {other:?}"))),
-        }
-    }
-
-    /// Follows which VMs there are and that they change, and has all of them looked at now and then.
-    async fn follow(&self, over: &CancellationToken) {
-        let mut known: BTreeSet<VmId> = BTreeSet::new();
-        let mut feed = self.app.store.feed(Vm::ROOT);
-        let mut resync = tokio::time::interval(RESYNC);
-        loop {
-            let batch = tokio::select! {
-                () = over.cancelled() => return,
-                _ = resync.tick() => {
-                    known.iter().for_each(|vm| self.app.queue.add(*vm));
-                    continue;
-                }
-                batch = feed.next_batch() => batch,
-            };
-            match batch {
-                Ok(events) => events
-                    .into_iter()
-                    .for_each(|event| self.heard(&mut known, event)),
-                Err(error) => {
-                    tracing::warn!(%error, "VMs cannot be followed");
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-        }
-    }
-
-    fn heard(&self, known: &mut BTreeSet<VmId>, event: FeedEvent) {
-        let id = |key: &str| key.rsplit_once('/').and_then(|(_, id)| id.parse().ok());
-        match event {
-            FeedEvent::Snapshot { entries, .. } => {
-                *known = entries
-                    .iter()
-                    .filter_map(|entry: &Entry| id(&entry.key))
-                    .collect();
-                known.iter().for_each(|vm| self.app.queue.add(*vm));
-            }
-            FeedEvent::Put(entry) => {
-                if let Some(vm) = id(&entry.key) {
-                    known.insert(vm);
-                    self.app.queue.add(vm);
-                }
-            }
-            FeedEvent::Delete { key, .. } => {
-                if let Some(vm) = id(&key) {
-                    known.remove(&vm);
-                }
-            }
-            FeedEvent::Synced { .. } => {}
         }
     }
 
@@ -246,8 +206,10 @@ pub(crate) async fn offers(app: &App) -> Result<Vec<Offer>, Error> {
         let found = given.items.iter().find(|given| given.key == key);
         found.map_or_else(HostUse::default, |found| found.value)
     };
+    let pools = Given::read(app).await?;
     let offers = alive.into_iter().map(|(host, agent)| Offer {
         used: used(&host),
+        pools: pools.spaces(&host, &agent),
         host,
         agent,
     });

@@ -84,16 +84,17 @@ impl Controller {
         Ok(Acted::Done(writes))
     }
 
-    /// Whether a VM was made before there was anybody to count it.
+    /// Whether a VM was made before there was anybody to count it, or has another size since it was counted.
     pub(super) fn is_uncounted(&self, vm: &Vm) -> bool {
         let is_there = vm.host.is_some() && vm.status.failed.is_none();
-        is_there && vm.account.units.is_none() && self.app.money.terms().is_some()
+        let is_counted = vm.account.units == Some(UnitsOf::Used);
+        is_there && !is_counted && self.app.money.terms().is_some()
     }
 
     /// Counts such a VM.
     pub(super) async fn count_late(&self, id: VmId) -> Result<Again, Error> {
         let mut vm = self.read(id).await?;
-        match self.app.money.recount(&vm.value).await {
+        match self.recount(&vm.value).await {
             Ok(()) => {
                 vm.value.account.units = Some(UnitsOf::Used);
                 self.write(&vm).await?;
@@ -102,6 +103,14 @@ impl Controller {
             Err(error) if is_away(&error) => Ok(Again::Within(ASK)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Counts what is there, limits notwithstanding: what it became larger by was held when that was asked for.
+    async fn recount(&self, vm: &Vm) -> Result<(), Error> {
+        if let Some(UnitsOf::Held { reservation }) = &vm.account.units {
+            self.app.money.use_units(vm, reservation).await?;
+        }
+        self.app.money.recount(vm).await
     }
 
     /// Charges what a VM has used until then, gives back what is held for it, and frees its units.

@@ -1,11 +1,14 @@
 //! Fields of messages as the types that cannot be wrong. Errors name the field, as REST's do.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use photon_core::{
     Error, Id, Name,
     id::{IdError, Kind},
 };
 use photon_service::listing::Ask;
+use plasmavmc_model::Labels;
 
 /// The id of something that is to be there. What cannot be one names nothing, as in a path of REST.
 pub(crate) fn id<K: Kind>(what: &str, text: &str) -> Result<Id<K>, Error> {
@@ -41,6 +44,12 @@ where
 {
     T::try_from(value)
         .map_err(|why| Error::validation(field, "value", format!("{field} is not valid: {why}")))
+}
+
+/// All labels of something.
+pub(crate) fn labels(labels: impl IntoIterator<Item = (String, String)>) -> Result<Labels, Error> {
+    let labels: BTreeMap<String, String> = labels.into_iter().collect();
+    valid("labels", labels)
 }
 
 /// A time on its way out.

@@ -23,6 +23,19 @@ const NEEDS: &[(&str, &str)] = &[
     ("Images/List", "plasmavmc.images.list"),
     ("Images/Update", "plasmavmc.images.update"),
     ("Images/Delete", "plasmavmc.images.delete"),
+    ("Snapshots/Get", "plasmavmc.snapshots.get"),
+    ("Snapshots/List", "plasmavmc.snapshots.list"),
+    ("Snapshots/Delete", "plasmavmc.snapshots.delete"),
+    ("Snapshots/Revert", "plasmavmc.snapshots.revert"),
+    ("Volumes/Get", "plasmavmc.volumes.get"),
+    ("Volumes/List", "plasmavmc.volumes.list"),
+    ("Volumes/Update", "plasmavmc.volumes.update"),
+    ("Volumes/Delete", "plasmavmc.volumes.delete"),
+    ("Volumes/Attach", "plasmavmc.volumes.attach"),
+    ("Volumes/Detach", "plasmavmc.volumes.detach"),
+    ("Volumes/Resize", "plasmavmc.volumes.resize"),
+    ("Pools/Get", "plasmavmc.pools.get"),
+    ("Pools/List", "plasmavmc.pools.list"),
     ("Hosts/List", "plasmavmc.hosts.list"),
     ("Operations/Get", "plasmavmc.operations.get"),
 ];
@@ -35,7 +48,9 @@ fn full(method: &str) -> String {
 pub(super) fn guard(descriptors: &[u8]) -> Guard {
     let guard = Guard::of(descriptors)
         .create(&full("Vms/Create"), "plasmavmc.vms.create")
-        .create(&full("Images/Create"), "plasmavmc.images.create");
+        .create(&full("Images/Create"), "plasmavmc.images.create")
+        .create(&full("Snapshots/Create"), "plasmavmc.snapshots.create")
+        .create(&full("Volumes/Create"), "plasmavmc.volumes.create");
     NEEDS.iter().fold(guard, |guard, (method, permission)| {
         guard.rpc(&full(method), permission)
     })

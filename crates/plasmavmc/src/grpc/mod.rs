@@ -14,7 +14,8 @@ use photon_proto::{
     PLASMAVMC_FILE_DESCRIPTOR_SET,
     photon::plasmavmc::v1::{
         hosts_server::HostsServer, images_server::ImagesServer,
-        operations_server::OperationsServer, vms_server::VmsServer,
+        operations_server::OperationsServer, pools_server::PoolsServer,
+        snapshots_server::SnapshotsServer, vms_server::VmsServer, volumes_server::VolumesServer,
     },
 };
 use photon_server::grpc::{GoWords, status};
@@ -74,5 +75,13 @@ fn services(app: &Arc<App>) -> Routes {
             )))*
         };
     }
-    served!(VmsServer, ImagesServer, HostsServer, OperationsServer)
+    served!(
+        VmsServer,
+        ImagesServer,
+        SnapshotsServer,
+        VolumesServer,
+        PoolsServer,
+        HostsServer,
+        OperationsServer
+    )
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   /photon/plasmavmc/host/…  ──feed──> Hosts ──> images, room, how VMs are
-//!                                         └──> the controller's queue: which VMs are to be looked at
+//!                                         └──> the controller's queues: which VMs and volumes are to be looked at
 //! ```
 //!
 //! Every process follows it; what it knows is lost and read again.
@@ -14,22 +14,22 @@ pub(crate) mod service;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
 
 use jiff::Timestamp;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use photon_core::Name;
 use photon_reconcile::Queue;
 use photon_store::{FeedEvent, Store};
-use plasmavmc_model::{Digest, HeldImage, ObservedAgent, VmId, key};
+use plasmavmc_model::{Digest, HeldImage, ObservedAgent, ObservedPool, VmId, VolumeId, key};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::seen::Seen;
-use crate::vm::state::HostView;
+use self::seen::{Seen, Thing};
+use crate::{vm::state::HostView, volume::state::VolumeView};
 
 /// After an error that trying again at once does not help against.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -45,6 +45,10 @@ struct Inner {
     complete: watch::Sender<bool>,
     /// Where it is said which VMs were spoken of.
     queue: Queue<VmId>,
+    /// The same of volumes.
+    volumes: Queue<VolumeId>,
+    /// Volumes that wait for a VM to let them go. What is lost with the process is found again by looking.
+    waiting: Mutex<HashMap<VmId, BTreeSet<VolumeId>>>,
 }
 
 /// A host, as it is shown.
@@ -69,12 +73,14 @@ fn most_said(said: impl Iterator<Item = u64>) -> Option<u64> {
 }
 
 impl Hosts {
-    /// Nothing yet; `queue` hears of every VM that was spoken of.
-    pub(crate) fn new(queue: Queue<VmId>) -> Self {
+    /// Nothing yet; the queues hear of every VM and every volume that was spoken of.
+    pub(crate) fn new(queue: Queue<VmId>, volumes: Queue<VolumeId>) -> Self {
         Self(Arc::new(Inner {
             seen: RwLock::default(),
             complete: watch::Sender::new(false),
             queue,
+            volumes,
+            waiting: Mutex::default(),
         }))
     }
 
@@ -93,6 +99,33 @@ impl Hosts {
     /// Whether a host has said that nothing of a VM is left there.
     pub(crate) fn is_gone(&self, host: &Name, vm: VmId) -> bool {
         self.0.seen.read().is_gone(host, vm)
+    }
+
+    /// What is known of a volume on its host.
+    pub(crate) fn volume(&self, host: &Name, volume: VolumeId) -> VolumeView {
+        self.0.seen.read().volume(host, volume)
+    }
+
+    /// Whether a host has said that nothing of a volume is left there.
+    pub(crate) fn is_volume_gone(&self, host: &Name, volume: VolumeId) -> bool {
+        self.0.seen.read().is_volume_gone(host, volume)
+    }
+
+    /// A pool as a host tells of it, or told when it was last heard of.
+    pub(crate) fn pool(&self, host: &Name, name: &Name) -> Option<ObservedPool> {
+        self.0.seen.read().pool(host, name)
+    }
+
+    /// Has a volume looked at when a VM is next spoken of. To be asked for before it is looked how the VM is.
+    pub(crate) fn listen(&self, vm: VmId, volume: VolumeId) {
+        self.0.waiting.lock().entry(vm).or_default().insert(volume);
+    }
+
+    /// Has the volumes looked at that wait for a VM.
+    pub(crate) fn wake(&self, vm: VmId) {
+        let waiting = self.0.waiting.lock().remove(&vm);
+        let volumes = waiting.into_iter().flatten();
+        volumes.for_each(|volume| self.0.volumes.add(volume));
     }
 
     /// Those that report, and what they say of themselves.
@@ -164,7 +197,15 @@ impl Hosts {
         if is_complete {
             self.0.complete.send_replace(true);
         }
-        spoken_of.into_iter().for_each(|vm| self.0.queue.add(vm));
+        for thing in spoken_of {
+            match thing {
+                Thing::Vm(vm) => {
+                    self.0.queue.add(vm);
+                    self.wake(vm);
+                }
+                Thing::Volume(volume) => self.0.volumes.add(volume),
+            }
+        }
     }
 }
 

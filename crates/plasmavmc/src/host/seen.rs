@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 use photon_core::Name;
 use photon_store::{Entry, Record, Store};
-use plasmavmc_model::{Alive, HeldImage, ObservedAgent, ObservedVm, VmId, key};
+use plasmavmc_model::{
+    Alive, HeldImage, ObservedAgent, ObservedPool, ObservedVm, ObservedVolume, VmId, VolumeId, key,
+};
 
 use super::Shown;
-use crate::vm::state::HostView;
+use crate::{pool, vm::state::HostView, volume::state::VolumeView};
 
 /// All hosts of which there is a key.
 #[derive(Debug, Default)]
@@ -25,6 +27,17 @@ struct Host {
     vms: HashMap<VmId, ObservedVm>,
     /// VMs of which it has said that nothing is left.
     gone: BTreeSet<VmId>,
+    /// The same of volumes.
+    told_volumes: BTreeSet<VolumeId>,
+    volumes: HashMap<VolumeId, ObservedVolume>,
+    gone_volumes: BTreeSet<VolumeId>,
+}
+
+/// What is to be looked at, because it was spoken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Thing {
+    Vm(VmId),
+    Volume(VolumeId),
 }
 
 /// What a key is about.
@@ -36,6 +49,10 @@ enum About {
     Order(VmId),
     Observed(VmId),
     Gone(VmId),
+    DesiredVolume(VolumeId),
+    VolumeOrder(VolumeId),
+    ObservedVolume(VolumeId),
+    VolumeGone(VolumeId),
 }
 
 fn parse(key: &str) -> Option<(Name, About)> {
@@ -44,13 +61,16 @@ fn parse(key: &str) -> Option<(Name, About)> {
         "alive" => About::Alive,
         "observed/agent" => About::Agent,
         rest => {
-            let (kind, vm) = rest.rsplit_once('/')?;
-            let vm = vm.parse().ok()?;
+            let (kind, id) = rest.rsplit_once('/')?;
             match kind {
-                "desired/vm" => About::Desired(vm),
-                "desired/gone" => About::Order(vm),
-                "observed/vm" => About::Observed(vm),
-                "observed/gone" => About::Gone(vm),
+                "desired/vm" => About::Desired(id.parse().ok()?),
+                "desired/gone" => About::Order(id.parse().ok()?),
+                "observed/vm" => About::Observed(id.parse().ok()?),
+                "observed/gone" => About::Gone(id.parse().ok()?),
+                "desired/volume" => About::DesiredVolume(id.parse().ok()?),
+                "desired/volume-gone" => About::VolumeOrder(id.parse().ok()?),
+                "observed/volume" => About::ObservedVolume(id.parse().ok()?),
+                "observed/volume-gone" => About::VolumeGone(id.parse().ok()?),
                 _ => return None,
             }
         }
@@ -65,9 +85,13 @@ fn read<T: Record>(store: &Store, entry: Entry) -> Option<T> {
 }
 
 impl Host {
-    /// Every VM that it was told of or tells of.
-    fn concerned(&self) -> Vec<VmId> {
-        self.told.iter().chain(self.vms.keys()).copied().collect()
+    /// Everything that it was told of or tells of.
+    fn concerned(&self) -> Vec<Thing> {
+        let vms = self.told.iter().chain(self.vms.keys()).copied();
+        let volumes = self.told_volumes.iter().chain(self.volumes.keys()).copied();
+        vms.map(Thing::Vm)
+            .chain(volumes.map(Thing::Volume))
+            .collect()
     }
 
     fn is_empty(&self) -> bool {
@@ -76,18 +100,21 @@ impl Host {
             && self.told.is_empty()
             && self.vms.is_empty()
             && self.gone.is_empty()
+            && self.told_volumes.is_empty()
+            && self.volumes.is_empty()
+            && self.gone_volumes.is_empty()
     }
 }
 
 impl Seen {
-    /// Before everything is told anew; returns the VMs that were spoken of.
-    pub(super) fn forget(&mut self) -> Vec<VmId> {
+    /// Before everything is told anew; returns what was spoken of.
+    pub(super) fn forget(&mut self) -> Vec<Thing> {
         let hosts = std::mem::take(&mut self.0);
         hosts.values().flat_map(Host::concerned).collect()
     }
 
-    /// Takes what was told; returns the VMs that it may make a difference to.
-    pub(super) fn put(&mut self, store: &Store, entry: Entry) -> Vec<VmId> {
+    /// Takes what was told; returns what it may make a difference to.
+    pub(super) fn put(&mut self, store: &Store, entry: Entry) -> Vec<Thing> {
         let Some((host, about)) = parse(&entry.key) else {
             return Vec::new();
         };
@@ -109,24 +136,39 @@ impl Seen {
             }
             About::Desired(vm) | About::Order(vm) => {
                 seen.told.insert(vm);
-                vec![vm]
+                vec![Thing::Vm(vm)]
             }
             About::Observed(vm) => {
                 match read(store, entry) {
                     Some(observed) => seen.vms.insert(vm, observed),
                     None => seen.vms.remove(&vm),
                 };
-                vec![vm]
+                vec![Thing::Vm(vm)]
             }
             About::Gone(vm) => {
                 seen.gone.insert(vm);
-                vec![vm]
+                vec![Thing::Vm(vm)]
+            }
+            About::DesiredVolume(volume) | About::VolumeOrder(volume) => {
+                seen.told_volumes.insert(volume);
+                vec![Thing::Volume(volume)]
+            }
+            About::ObservedVolume(volume) => {
+                match read(store, entry) {
+                    Some(observed) => seen.volumes.insert(volume, observed),
+                    None => seen.volumes.remove(&volume),
+                };
+                vec![Thing::Volume(volume)]
+            }
+            About::VolumeGone(volume) => {
+                seen.gone_volumes.insert(volume);
+                vec![Thing::Volume(volume)]
             }
         }
     }
 
-    /// Takes that something is not told any more; returns the VMs that it may make a difference to.
-    pub(super) fn delete(&mut self, key: &str, now: Timestamp) -> Vec<VmId> {
+    /// Takes that something is not told any more; returns what it may make a difference to.
+    pub(super) fn delete(&mut self, key: &str, now: Timestamp) -> Vec<Thing> {
         let Some((host, about)) = parse(key) else {
             return Vec::new();
         };
@@ -146,15 +188,27 @@ impl Seen {
             About::Desired(vm) | About::Order(vm) => {
                 // Of an order that takes the place of the other in one transaction, both are told.
                 seen.told.remove(&vm);
-                vec![vm]
+                vec![Thing::Vm(vm)]
             }
             About::Observed(vm) => {
                 seen.vms.remove(&vm);
-                vec![vm]
+                vec![Thing::Vm(vm)]
             }
             About::Gone(vm) => {
                 seen.gone.remove(&vm);
-                vec![vm]
+                vec![Thing::Vm(vm)]
+            }
+            About::DesiredVolume(volume) | About::VolumeOrder(volume) => {
+                seen.told_volumes.remove(&volume);
+                vec![Thing::Volume(volume)]
+            }
+            About::ObservedVolume(volume) => {
+                seen.volumes.remove(&volume);
+                vec![Thing::Volume(volume)]
+            }
+            About::VolumeGone(volume) => {
+                seen.gone_volumes.remove(&volume);
+                vec![Thing::Volume(volume)]
             }
         };
         if seen.is_empty() {
@@ -180,6 +234,32 @@ impl Seen {
 
     pub(super) fn is_gone(&self, host: &Name, vm: VmId) -> bool {
         self.0.get(host).is_some_and(|seen| seen.gone.contains(&vm))
+    }
+
+    pub(super) fn volume(&self, host: &Name, volume: VolumeId) -> VolumeView {
+        let Some(seen) = self.0.get(host) else {
+            return VolumeView::Silent { since: None };
+        };
+        match &seen.alive {
+            Some(alive) => VolumeView::Alive {
+                since: alive.since,
+                observed: seen.volumes.get(&volume).cloned(),
+            },
+            None => VolumeView::Silent {
+                since: seen.gone_since.map(whole),
+            },
+        }
+    }
+
+    pub(super) fn is_volume_gone(&self, host: &Name, volume: VolumeId) -> bool {
+        let seen = self.0.get(host);
+        seen.is_some_and(|seen| seen.gone_volumes.contains(&volume))
+    }
+
+    pub(super) fn pool(&self, host: &Name, name: &Name) -> Option<ObservedPool> {
+        let agent = self.0.get(host)?.agent.as_ref()?;
+        let mut pools = pool::told(agent).into_iter();
+        pools.find(|pool| pool.name == *name)
     }
 
     pub(super) fn alive(&self) -> Vec<(Name, ObservedAgent)> {

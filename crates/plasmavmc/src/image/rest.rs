@@ -198,10 +198,11 @@ const READY: &str = "Ready";
 
 /// How an image is, in a word.
 pub(crate) fn state(image: &Image) -> &'static str {
-    match (image.is_ready(), image.problem.is_empty()) {
-        (true, _) => READY,
-        (false, true) => "Pending",
-        (false, false) => "Error",
+    match (image.is_ready(), image.problem.is_empty(), &image.url) {
+        (true, ..) => READY,
+        // What was refused may be uploaded anew; what could not be fetched is not fetched again.
+        (_, true, _) | (.., None) => "Pending",
+        (_, false, Some(_)) => "Error",
     }
 }
 
@@ -215,9 +216,10 @@ pub(crate) fn reason(image: &Image) -> String {
     };
     match (image.is_ready(), image.problem.is_empty(), &image.url) {
         (true, ..) => String::new(),
-        (_, false, _) => image.problem.clone(),
-        (.., Some(_)) => "it is being fetched from its url".to_owned(),
-        (.., None) => format!("its {} is to be uploaded", missing()),
+        (_, false, Some(_)) => image.problem.clone(),
+        (_, true, Some(_)) => "it is being fetched from its url".to_owned(),
+        (_, true, None) => format!("its {} is to be uploaded", missing()),
+        (_, false, None) => format!("its {} is to be uploaded: {}", missing(), image.problem),
     }
 }
 

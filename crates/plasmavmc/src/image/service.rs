@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use photon_auth::Context;
 use photon_authz::{Permission, Scope};
-use photon_core::Error;
+use photon_core::{Code, Error};
 use photon_service::{
     audit::Act,
     contention::{Lost, contended},
@@ -50,20 +50,27 @@ pub(super) fn allow_public(ctx: &Context) -> Result<(), Error> {
 }
 
 /// What a transaction could not do, in the words of the request.
-fn taken(error: photon_store::Error) -> Lost {
+fn taken(error: photon_store::Error, image: &Image) -> Lost {
     match &error {
-        photon_store::Error::AlreadyExists { key } => {
-            let (field, what) = if key.contains("/image-default/") {
-                let what = "another image is the default: set its default to false first";
-                ("default", what)
-            } else {
-                ("name", "another image has that name, or that alias")
-            };
-            let details = serde_json::json!({ "field": field, "constraint": "unique" });
-            Error::already_exists(what).with_details(details).into()
-        }
+        photon_store::Error::AlreadyExists { key } => taken_key(key, image).into(),
         _ => error.into(),
     }
+}
+
+/// Of a key that is another image's: names and aliases end theirs.
+fn taken_key(key: &str, image: &Image) -> Error {
+    let last = key.rsplit('/').next().unwrap_or_default();
+    let (field, message) = if key.contains("/image-default/") {
+        let message = "another image is the default: set its default to false first".to_owned();
+        ("default", message)
+    } else if last == image.name.as_str() {
+        ("name", format!("another image is called {last} already"))
+    } else {
+        let message = format!("another image is called {last}, which is to be an alias, already");
+        ("aliases", message)
+    };
+    let details = serde_json::json!({ "field": field, "constraint": "unique" });
+    Error::new(Code::ALREADY_EXISTS, message).with_details(details)
 }
 
 /// Registers an image, whose content comes later.
@@ -104,7 +111,7 @@ pub(crate) async fn create(
     let act = act(&image).detail("name", image.name.as_str());
     match app.commit_new(ctx, transaction, &act).await {
         Ok(revision) => Ok(Versioned::new(image, revision)),
-        Err(error) => match taken(error) {
+        Err(error) => match taken(error, &image) {
             Lost::Refused(error) => Err(error),
             Lost::Race => Err(Error::conflict("somebody else changed it meanwhile")),
         },
@@ -234,7 +241,7 @@ pub(crate) async fn update(
         let mut transaction = app.store.transaction();
         transaction.replace(&app.records(), &image)?;
         let committed = app.commit(ctx, &transaction, &act).await;
-        let revision = committed.map_err(taken)?;
+        let revision = committed.map_err(|error| taken(error, &image.value))?;
         Ok(Versioned::new(image.value, revision))
     })
     .await
@@ -270,4 +277,42 @@ pub(crate) async fn delete(
         }
     }
     Ok(revision)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use super::*;
+    use crate::image::upload::sample;
+
+    #[test]
+    fn what_is_taken_is_said_in_a_sentence() {
+        let mut image = sample();
+        image.aliases = ["debian".parse().unwrap()].into();
+        for (key, field, message) in [
+            (
+                "/photon/plasmavmc/image-name/own/acme/shop/debian-12",
+                "name",
+                "another image is called debian-12 already",
+            ),
+            (
+                "/photon/plasmavmc/image-name/public/debian",
+                "aliases",
+                "another image is called debian, which is to be an alias, already",
+            ),
+            (
+                "/photon/plasmavmc/image-default/own/acme/shop",
+                "default",
+                "another image is the default: set its default to false first",
+            ),
+        ] {
+            let error = taken_key(key, &image);
+            assert_eq!(error.code(), Code::ALREADY_EXISTS);
+            assert_eq!(
+                (error.message(), &error.details().unwrap()["field"]),
+                (message, &serde_json::json!(field))
+            );
+        }
+    }
 }

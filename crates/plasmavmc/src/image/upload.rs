@@ -160,6 +160,7 @@ pub(crate) async fn take(
                 return Err(is_there(id, part));
             }
             image.uploads.insert(part, upload.clone());
+            image.problem.clear();
             Ok(())
         })
         .await?;
@@ -187,8 +188,16 @@ pub(crate) async fn take(
         }
         Err(error) => {
             if error.code() == Code::VALIDATION_ERROR {
+                let why = format!(
+                    "the {part} that was uploaded was refused: {}",
+                    error.message()
+                );
                 change(app, ctx, id, owner, |image| {
                     image.uploads.remove(&part);
+                    // Somebody else's may have been taken meanwhile.
+                    if !image.contents.contains_key(&part) {
+                        image.problem.clone_from(&why);
+                    }
                     Ok(())
                 })
                 .await?;
@@ -303,6 +312,7 @@ fn fill(image: &mut Image, part: Part, content: Content) -> Result<(), Error> {
         return Err(is_there(image.id, part));
     }
     image.uploads.remove(&part);
+    image.problem.clear();
     image.contents.insert(part, content);
     Ok(())
 }
@@ -351,39 +361,42 @@ async fn change(
     .await
 }
 
+/// An image to try things on: a raw disk, whose content is to be uploaded.
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+pub(crate) fn sample() -> Image {
+    let name = |text: &str| Name::new(text).unwrap();
+    Image {
+        id: ImageId::generate(),
+        name: name("debian-12"),
+        org: name("acme"),
+        project: name("shop"),
+        public: false,
+        aliases: std::collections::BTreeSet::new(),
+        is_default: false,
+        arch: "x86_64".to_owned(),
+        form: Form::Disk {
+            format: plasmavmc_model::DiskFormat::Raw,
+        },
+        sha256: None,
+        url: None,
+        problem: String::new(),
+        contents: std::collections::BTreeMap::new(),
+        uploads: std::collections::BTreeMap::new(),
+        created_at: now(),
+        updated_at: now(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use plasmavmc_model::DiskFormat;
 
     use super::*;
 
     #[test]
     fn content_that_is_there_stays() {
-        let name = |text: &str| Name::new(text).unwrap();
-        let mut image = Image {
-            id: ImageId::generate(),
-            name: name("debian-12"),
-            org: name("acme"),
-            project: name("shop"),
-            public: false,
-            aliases: BTreeSet::new(),
-            is_default: false,
-            arch: "x86_64".to_owned(),
-            form: Form::Disk {
-                format: DiskFormat::Raw,
-            },
-            sha256: None,
-            url: None,
-            problem: String::new(),
-            contents: BTreeMap::new(),
-            uploads: BTreeMap::new(),
-            created_at: now(),
-            updated_at: now(),
-        };
+        let mut image = sample();
         let of = |bytes: &[u8]| Content {
             digest: Digest::of(bytes),
             bytes: bytes.len() as u64,

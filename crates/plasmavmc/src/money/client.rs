@@ -23,18 +23,18 @@ use tonic::metadata::{Ascii, MetadataValue};
 use super::plan::{Answered, Terms};
 
 /// How long units are held for a VM whose making has not begun.
-const UNITS_SECONDS: i64 = 300;
+pub(super) const UNITS_SECONDS: i64 = 300;
 /// A hold lasts so much longer than its period and the grace: to be settled late is no reason to lose it.
 const SLACK_SECONDS: u64 = 600;
-/// Boots whose use is counted together: CreditService keeps so many gaps of one meter, and each boot makes at most one.
-const BOOTS_OF_A_METER: u64 = 32;
+/// Runs whose use is counted together: CreditService keeps so many gaps of one meter, and each run makes at most one.
+const RUNS_OF_A_METER: u64 = 32;
 /// What CreditService takes in one line of usage.
 const LONGEST_LINE: SignedDuration = SignedDuration::from_hours(31 * 24);
 /// The resource type, and the unit, of VMs.
 const VM: &str = "vm";
 
 /// The service at the other end.
-pub(super) struct Client(Peer);
+pub(super) struct Client(pub(super) Peer);
 
 impl Client {
     /// To a URL, with certificates if it is `https`.
@@ -54,12 +54,44 @@ impl Client {
         vm: &Vm,
         deadline: Instant,
     ) -> Result<Option<String>, Error> {
-        let mut units = units(vm);
-        let key = key(
-            "units",
-            vm,
-            &[vm.wanted.boot.to_string(), vm.account.settled.to_string()],
-        )?;
+        // Another size is another question.
+        let number = [
+            vm.wanted.boot.to_string(),
+            vm.account.settled.to_string(),
+            format!("{}-{}-{}", vm.vcpus, vm.memory_mib, disk_gib(vm)),
+        ];
+        let key = key("units", vm, &number)?;
+        self.hold(vm, units(vm), &key, deadline).await
+    }
+
+    /// Holds what a VM becomes larger by; `None` if that is nothing that anybody has limited. `attempt` is the request's own.
+    ///
+    /// # Errors
+    /// As [`Client::hold_units`].
+    pub(super) async fn hold_growth(
+        &self,
+        before: &Vm,
+        after: &Vm,
+        attempt: &str,
+        deadline: Instant,
+    ) -> Result<Option<String>, Error> {
+        let has = units(before);
+        let more = units(after).into_iter().map(|(kind, count)| {
+            let more = count - has.get(&kind).copied().unwrap_or(0);
+            (kind, more)
+        });
+        let more = more.filter(|(_, more)| *more > 0).collect();
+        let key = key("growth", after, &[attempt.to_owned()])?;
+        self.hold(after, more, &key, deadline).await
+    }
+
+    async fn hold(
+        &self,
+        vm: &Vm,
+        mut units: HashMap<String, i64>,
+        key: &MetadataValue<Ascii>,
+        deadline: Instant,
+    ) -> Result<Option<String>, Error> {
         while !units.is_empty() {
             let request = pb::CreateReservationRequest {
                 project_id: vm.project.to_string(),
@@ -70,7 +102,7 @@ impl Client {
                 by_service: true,
                 ..pb::CreateReservationRequest::default()
             };
-            let request = keyed(request, &key);
+            let request = keyed(request, key);
             let call = async move |channel| ReservationsClient::new(channel).create(request).await;
             match self.0.call(deadline.min(soon()), call).await {
                 Ok(reservation) => return Ok(Some(reservation.id)),
@@ -287,7 +319,7 @@ impl Client {
 }
 
 /// A reservation that holds nothing any more, or never did.
-const ENDED: &[Code] = &[
+pub(super) const ENDED: &[Code] = &[
     Code::RESERVATION_EXPIRED,
     Code::RESERVATION_NOT_FOUND,
     Code::RESERVATION_RELEASED,
@@ -325,6 +357,11 @@ fn hold_of(result: pb::UsageResult) -> Option<Hold> {
     })
 }
 
+/// Its root disk, whoever counts it here.
+fn disk_gib(vm: &Vm) -> u64 {
+    vm.disk_gib.unwrap_or(0).into()
+}
+
 /// What a VM counts as, by kind.
 fn units(vm: &Vm) -> HashMap<String, i64> {
     let size = vm.size();
@@ -332,7 +369,7 @@ fn units(vm: &Vm) -> HashMap<String, i64> {
         (VM, size.vms),
         ("vcpu", size.vcpus),
         ("memory_mib", size.memory_mib),
-        ("disk_gib", size.disk_gib),
+        ("disk_gib", disk_gib(vm)),
     ];
     let there = all.into_iter().filter(|(_, count)| *count > 0);
     there
@@ -346,7 +383,7 @@ pub(super) fn skus(vm: &Vm) -> impl Iterator<Item = (&'static str, u64)> {
     let all = [
         ("vcpu", size.vcpus),
         ("memory_mib", size.memory_mib),
-        ("disk_gib", size.disk_gib),
+        ("disk_gib", disk_gib(vm)),
     ];
     all.into_iter().filter(|(_, quantity)| *quantity > 0)
 }
@@ -372,7 +409,7 @@ fn used(vm: &Vm, bill: &Bill, end: Option<Timestamp>) -> Vec<pb::UsageLine> {
     if start >= end {
         return Vec::new();
     }
-    let meter = bill.boot / BOOTS_OF_A_METER;
+    let meter = bill.boot / RUNS_OF_A_METER;
     let resource_id = match meter {
         0 => vm.id.to_string(),
         meter => format!("{}/{meter}", vm.id),
@@ -407,7 +444,7 @@ fn key(what: &str, vm: &Vm, number: &[String]) -> Result<MetadataValue<Ascii>, E
     key.parse().map_err(Error::internal)
 }
 
-fn keyed<T>(message: T, key: &MetadataValue<Ascii>) -> tonic::Request<T> {
+pub(super) fn keyed<T>(message: T, key: &MetadataValue<Ascii>) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request
         .metadata_mut()

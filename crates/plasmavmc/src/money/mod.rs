@@ -12,6 +12,7 @@ mod client;
 pub(crate) mod plan;
 mod price;
 mod take;
+mod volumes;
 
 use std::{
     fmt,
@@ -25,11 +26,11 @@ use jiff::Timestamp;
 use photon_core::{Code, Error};
 use plasmavmc_model::Vm;
 
-pub(crate) use self::take::Taken;
 use self::{
     client::Client,
     plan::{Answered, Terms},
 };
+pub(crate) use self::{take::Taken, volumes::More};
 use crate::config::Config;
 
 /// The seam to CreditService.

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use plasmavmc_model::{Account, Bill, Due, Hold, NextPeriod, ObservedState, State, Unpaid, Vm};
+use plasmavmc_model::{
+    Account, Bill, Due, Hold, NextPeriod, ObservedState, Power, State, Unpaid, Vm,
+};
 
 use crate::{config::BillingConfig, vm::state::HostView};
 
@@ -92,10 +94,17 @@ pub(crate) fn plan(vm: &Vm, host: &HostView, terms: &Terms, now: Timestamp) -> S
         return Step::Change(Box::new(closed(account, bill, Some(end))));
     }
     match (seen, vm.wanted.power) {
-        (Seen::Runs(_), power) if power.is_up() => runs(account, bill, terms, now),
         // It is about to stop: what it uses until then is charged then.
+        (Seen::Runs(_), Power::Stopped) => Step::Rest(None),
+        // Also while it is being suspended: that may fail, and it runs on.
+        (Seen::Runs(_), _) => runs(account, bill, terms, now),
         _ => Step::Rest(None),
     }
+}
+
+/// The number of a run: a boot, or what a boot does after it was suspended. It only ever grows.
+pub(crate) fn run_of(vm: &Vm) -> u64 {
+    vm.wanted.boot.saturating_add(vm.account.resumed)
 }
 
 fn change(account: &Account, bill: Bill) -> Step {
@@ -114,17 +123,18 @@ fn seen(vm: &Vm, host: &HostView, now: Timestamp) -> Seen {
         return Seen::Unclear;
     };
     let Some(observed) = observed else {
-        return if vm.wanted.power.is_up() {
-            Seen::Unclear
-        } else {
-            Seen::Still(now)
+        return match vm.wanted.power {
+            Power::Stopped => Seen::Still(now),
+            Power::Running | Power::Paused | Power::Suspended => Seen::Unclear,
         };
     };
     match observed.state {
         ObservedState::Running | ObservedState::Stopping | ObservedState::Paused => {
             Seen::Runs(whole(observed.since))
         }
-        ObservedState::Stopped | ObservedState::Suspended | ObservedState::Failed => {
+        // Its boot is not over: whatever ended is another one.
+        ObservedState::Suspended => Seen::Still(whole(observed.since)),
+        ObservedState::Stopped | ObservedState::Failed => {
             let ended = observed.ended.as_ref().map(|ended| ended.at);
             Seen::Still(whole(ended.unwrap_or(observed.since)))
         }
@@ -135,7 +145,7 @@ fn seen(vm: &Vm, host: &HostView, now: Timestamp) -> Seen {
 /// It runs, and nothing was held: it was there before CreditService was, or came up again by itself.
 fn begun_unasked(vm: &Vm, terms: &Terms, now: Timestamp) -> Bill {
     Bill {
-        boot: vm.wanted.boot,
+        boot: run_of(vm),
         hold: None,
         held_at: now,
         from: Some(now),
@@ -336,7 +346,7 @@ pub(crate) fn remark(vm: &Vm, terms: &Terms) -> Option<String> {
         .as_ref()
         .and_then(|bill| bill.unpaid.as_ref());
     match (vm.status.state, unpaid, &vm.account.stopped_for) {
-        (State::Running, Some(unpaid), _) => Some(format!(
+        (State::Running | State::Paused, Some(unpaid), _) => Some(format!(
             "{}: it is stopped at {} unless there is credit by then",
             unpaid.reason,
             after(unpaid.since, terms.grace)
@@ -366,7 +376,7 @@ fn left(now: Timestamp, until: Timestamp) -> Option<Duration> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-    use plasmavmc_model::{End, EndedBy, ObservedVm, Power};
+    use plasmavmc_model::{End, EndedBy, ObservedVm};
 
     use super::*;
     use crate::vm::state::sample;
@@ -544,6 +554,68 @@ mod tests {
         let stopping = with(self::vm(Power::Stopped), begun());
         let runs = seen(ObservedState::Stopping, at(60));
         assert_eq!(plan(&stopping, &runs, &TERMS, at(4000)), Step::Rest(None));
+    }
+
+    #[test]
+    fn what_stands_still_is_paid_for_and_what_is_suspended_is_not() {
+        let paused = seen(ObservedState::Paused, at(60));
+        let mut vm = with(vm(Power::Paused), begun());
+        vm.status.state = State::Paused;
+        let step = plan(&vm, &paused, &TERMS, at(3600));
+        assert_eq!(step, Step::Rest(Some(Duration::from_secs(5))));
+        let due = bill_of(plan(&vm, &paused, &TERMS, at(3605))).due.unwrap();
+        assert_eq!((due.end, due.runs_on), (Some(at(3605)), true));
+        // As long as it is not on disk it is paid for: it may run on.
+        vm.wanted.power = Power::Suspended;
+        let due = bill_of(plan(&vm, &paused, &TERMS, at(3605))).due.unwrap();
+        assert!(due.runs_on);
+        let mut saved = seen(ObservedState::Suspended, at(100));
+        if let HostView::Alive {
+            observed: Some(observed),
+            ..
+        } = &mut saved
+        {
+            // That another boot ended before is no end of this one.
+            observed.ended = Some(End {
+                boot: 0,
+                by: EndedBy::Asked,
+                at: at(2),
+            });
+        }
+        let due = bill_of(plan(&vm, &saved, &TERMS, at(110))).due.unwrap();
+        assert_eq!(
+            (due.end, due.next, due.runs_on),
+            (Some(at(100)), None, false)
+        );
+        vm.account.bill = None;
+        assert_eq!(plan(&vm, &saved, &TERMS, at(9_000)), Step::Rest(None));
+    }
+
+    #[test]
+    fn without_credit_what_stands_still_is_stopped_too() {
+        let mut bill = begun();
+        bill.unpaid = Some(Unpaid {
+            since: at(0),
+            tried: at(890),
+            reason: "there is no credit".to_owned(),
+        });
+        let mut vm = with(vm(Power::Paused), bill);
+        vm.status.state = State::Paused;
+        let paused = seen(ObservedState::Paused, at(60));
+        assert!(remark(&vm, &TERMS).unwrap().contains("stopped at"));
+        let step = plan(&vm, &paused, &TERMS, at(900));
+        assert!(matches!(step, Step::Stop(_)), "{step:?}");
+    }
+
+    #[test]
+    fn each_run_of_a_boot_has_a_number_of_its_own() {
+        let mut vm = vm(Power::Running);
+        let first = run_of(&vm);
+        vm.account.resumed += 1;
+        assert_eq!(run_of(&vm), first + 1);
+        let runs = seen(ObservedState::Running, at(5));
+        let bill = bill_of(plan(&vm, &runs, &TERMS, at(9)));
+        assert_eq!(bill.boot, first + 1);
     }
 
     #[test]

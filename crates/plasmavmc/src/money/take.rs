@@ -7,7 +7,7 @@ use plasmavmc_model::{Bill, Hold, UnitsOf, Vm, VmId};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Money, client, now, price::price};
+use super::{Money, client, now, plan, price::price};
 
 /// Those who start a VM within the same stretch of so many seconds share one hold: a hundred starts at once are one.
 const SHARED_SECONDS: i64 = 60;
@@ -56,6 +56,39 @@ impl Money {
         Ok(Taken { units, hold: None })
     }
 
+    /// Takes what a VM becomes larger by, and writes it into its record; what it becomes smaller by is given back by the controller,
+    /// which counts it as it is then. Answers with the reservation, if there is one: it is to be given back if the record is not
+    /// written. `attempt` is the request's own.
+    ///
+    /// # Errors
+    /// `QUOTA_EXCEEDED`, `WALLET_…`, `UNAVAILABLE`.
+    pub(crate) async fn take_growth(
+        &self,
+        before: &Vm,
+        after: &mut Vm,
+        attempt: &str,
+        deadline: Instant,
+    ) -> Result<Option<String>, Error> {
+        let Some(inner) = &self.0 else {
+            return Ok(None);
+        };
+        // What could not be made counts nothing.
+        if before.host.is_none() {
+            return Ok(None);
+        }
+        // What it became larger by before, if the controller has not come to that yet.
+        if let Some(UnitsOf::Held { reservation }) = &before.account.units {
+            inner.heard(inner.client.use_units(before, reservation).await)?;
+        }
+        let client = &inner.client;
+        let held = client.hold_growth(before, after, attempt, deadline).await;
+        let held = inner.heard(held)?;
+        after.account.units = held
+            .clone()
+            .map(|reservation| UnitsOf::Held { reservation });
+        Ok(held)
+    }
+
     /// Takes the money of the first period of a VM that is to run from now on, and writes it into its record; nothing, if that is
     /// there already.
     ///
@@ -91,7 +124,7 @@ impl Money {
         let before = vm.account.bill.as_ref();
         let from = before.and_then(|bill| bill.from);
         Bill {
-            boot: before.map_or(vm.wanted.boot, |bill| bill.boot),
+            boot: before.map_or_else(|| plan::run_of(vm), |bill| bill.boot),
             hold: Some(hold),
             held_at: now,
             from,

@@ -3,6 +3,7 @@
 //! Thin doors: each reads its request, calls its use case, renders the answer; `photon-server` puts the guide's envelope
 //! around it. Each resource has its own, in its `rest.rs`.
 
+pub(crate) mod count;
 mod openapi;
 pub(crate) mod schema;
 
@@ -37,6 +38,9 @@ fn routes() -> Routes<Arc<App>> {
         .merge(crate::vm::rest::routes())
         .merge(crate::console::rest::routes())
         .merge(crate::image::rest::routes())
+        .merge(crate::snapshot::rest::routes())
+        .merge(crate::volume::rest::routes())
+        .merge(crate::pool::rest::routes())
         .merge(crate::host::rest::routes())
         .merge(crate::operation::rest::routes())
 }

@@ -30,6 +30,30 @@ pub(crate) struct VmText(String);
 #[expect(dead_code, reason = "only described, never built")]
 pub(crate) struct ImageText(String);
 
+/// The id of a volume.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = "^vol-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+    example = "vol-019ac8e5-3c00-7001-8c00-000000000006"
+)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct VolumeText(String);
+
+/// How a volume is.
+#[derive(ToSchema)]
+#[schema(as = VolumeState)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) enum VolumeStateText {
+    Creating,
+    Available,
+    InUse,
+    Detaching,
+    Error,
+    Deleting,
+    Unknown,
+}
+
 /// The id of an operation.
 #[derive(ToSchema)]
 #[schema(
@@ -59,9 +83,32 @@ pub(crate) enum StateText {
     Starting,
     Running,
     Stopping,
+    Paused,
+    Suspended,
     Error,
     Deleting,
     Unknown,
+}
+
+/// The id of a snapshot.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = "^snap-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+    example = "snap-019ac8e5-3c00-7001-8c00-000000000007"
+)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) struct SnapshotText(String);
+
+/// How a snapshot is.
+#[derive(ToSchema)]
+#[schema(as = SnapshotState)]
+#[expect(dead_code, reason = "only described, never built")]
+pub(crate) enum SnapshotStateText {
+    Creating,
+    Ready,
+    Error,
+    Deleting,
 }
 
 /// Up to 64: keys of 1 to 63 letters, digits and `._/-`, the first a letter or digit; values of up to 255 bytes.

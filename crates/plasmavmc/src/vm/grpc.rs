@@ -8,12 +8,13 @@ use photon_service::{
     scope::{Home, Owner},
     versioned::Versioned,
 };
-use plasmavmc_model::{Interface, Labels, Vm};
+use plasmavmc_model::{Interface, Vm};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     GuestChange, NewVm, Size, VmChange, VmFilter, guest, hypervisor, request, reservation,
-    rest::{NetworkAnswer, held, later, sees_hosts, wanted},
+    resize::{self, Resize},
+    rest::{NetworkAnswer, held, sees_hosts, shown_pool, wanted},
     service, state,
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     console,
     grpc::{
         Doors,
-        fields::{ask, given, id, maybe_name, name, shown_time, valid},
+        fields::{ask, given, id, labels, maybe_name, name, shown_time, valid},
     },
     image,
     network::door,
@@ -29,6 +30,7 @@ use crate::{
 
 fn message(vm: Versioned<Vm>, sees_hosts: bool) -> pb::Vm {
     let Versioned { value, revision } = vm;
+    let pool = shown_pool(&value);
     let host = value.host.filter(|_| sees_hosts);
     let hold = held(&value.account).map(|(hold, until)| pb::VmHold {
         reservation_id: hold.reservation.clone(),
@@ -48,6 +50,7 @@ fn message(vm: Versioned<Vm>, sees_hosts: bool) -> pb::Vm {
         cpus: value.vcpus,
         memory_mb: value.memory_mib,
         disk_size_gb: value.disk_gib.unwrap_or(0),
+        pool: pool.map(String::from).unwrap_or_default(),
         hypervisor: value
             .hypervisor
             .map(|one| one.to_string())
@@ -98,17 +101,6 @@ fn answer(ctx: &Context, vm: Versioned<Vm>) -> pb::Vm {
     message(vm, sees_hosts(ctx))
 }
 
-fn labels(labels: impl IntoIterator<Item = (String, String)>) -> Result<Labels, Error> {
-    let labels: std::collections::BTreeMap<String, String> = labels.into_iter().collect();
-    valid("labels", labels)
-}
-
-/// What is not there yet, of a VM that is.
-async fn not_yet(app: &App, ctx: &Context, id_text: &str, what: &str) -> Result<pb::Vm, Error> {
-    service::get(app, ctx, id("vm", id_text)?, &Owner::default()).await?;
-    Err(later(what))
-}
-
 #[tonic::async_trait]
 impl Vms for Doors {
     async fn create(
@@ -131,6 +123,7 @@ impl Vms for Doors {
                 },
                 hypervisor: hypervisor(given(&asked.hypervisor))?,
                 image: given(&asked.image_id).map(str::to_owned),
+                pool: maybe_name("pool", &asked.pool)?,
                 interfaces: door::interfaces(
                     asked.networks.into_iter().map(wanted_network).collect(),
                 )?,
@@ -295,7 +288,7 @@ impl Vms for Doors {
         request: Request<pb::PauseVmRequest>,
     ) -> Result<Response<pb::Vm>, Status> {
         self.serve(request, |app, ctx, asked| async move {
-            not_yet(&app, &ctx, &asked.id, "pausing a VM").await
+            power(&app, &ctx, &asked.id, request::Request::Pause).await
         })
         .await
     }
@@ -305,7 +298,7 @@ impl Vms for Doors {
         request: Request<pb::ResumeVmRequest>,
     ) -> Result<Response<pb::Vm>, Status> {
         self.serve(request, |app, ctx, asked| async move {
-            not_yet(&app, &ctx, &asked.id, "resuming a VM").await
+            power(&app, &ctx, &asked.id, request::Request::Resume).await
         })
         .await
     }
@@ -315,7 +308,7 @@ impl Vms for Doors {
         request: Request<pb::SuspendVmRequest>,
     ) -> Result<Response<pb::Vm>, Status> {
         self.serve(request, |app, ctx, asked| async move {
-            not_yet(&app, &ctx, &asked.id, "suspending a VM").await
+            power(&app, &ctx, &asked.id, request::Request::Suspend).await
         })
         .await
     }
@@ -325,7 +318,15 @@ impl Vms for Doors {
         request: Request<pb::ResizeVmRequest>,
     ) -> Result<Response<pb::Vm>, Status> {
         self.serve(request, |app, ctx, asked| async move {
-            not_yet(&app, &ctx, &asked.id, "resizing a VM").await
+            let size = |number: u64| Some(number).filter(|number| *number != 0);
+            let wanted = Resize {
+                vcpus: size(asked.vcpus),
+                memory_mib: size(asked.memory_mib),
+                disk_gib: size(asked.disk_size_gb),
+            };
+            let id = id("vm", &asked.id)?;
+            let vm = resize::resize(&app, &ctx, id, &Owner::default(), wanted).await?;
+            Ok(answer(&ctx, vm))
         })
         .await
     }

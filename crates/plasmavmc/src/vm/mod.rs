@@ -1,15 +1,16 @@
-//! Virtual machines. Their states are in [`state`], what requests make of them in [`request`].
+//! Virtual machines. Their states are in [`state`], what requests make of them in [`request`] and [`resize`].
 
 pub(crate) mod grpc;
 pub(crate) mod guest;
 pub(crate) mod request;
+pub(crate) mod resize;
 pub(crate) mod rest;
 pub(crate) mod service;
 pub(crate) mod state;
 
 use std::fmt;
 
-use photon_core::Error;
+use photon_core::{Error, Name};
 use photon_service::scope::{Home, Owner};
 use plasmavmc_model::{HostUse, Hypervisor, Interface, Labels, State, VmName};
 
@@ -34,6 +35,8 @@ pub(crate) struct NewVm {
     pub(crate) hypervisor: Option<Hypervisor>,
     /// As it was named; none: the default.
     pub(crate) image: Option<String>,
+    /// Where its root disk is to lie; none: `local`.
+    pub(crate) pool: Option<Name>,
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) start: bool,
     /// The project's own, to replace the first hold.

@@ -6,7 +6,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use photon_auth::{Context, rest::Routes};
 use photon_authz::{Permission, Scope};
-use photon_core::{Code, Error, Name};
+use photon_core::{Error, Name};
 use photon_server::rest::{Data, Envelope, Json, Path, Query, RestError, RestResult};
 use photon_service::{
     listing::Ask,
@@ -17,21 +17,24 @@ use photon_service::{
 };
 use plasmavmc_model::{
     Account, AskedPort, Hold, Hypervisor, Interface, Labels, OperationId, PortId, Power, SubnetId,
-    Vm, VmId, VmName, VpcId,
+    Vm, VmId, VmName, VpcId, pool,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     GuestChange, NewVm, Size, VmChange, VmFilter, hypervisor, request::Request, reservation,
-    service,
+    resize::Resize, service,
 };
 use crate::{
     app::App,
     image, network,
-    rest::schema::{
-        GroupText, HypervisorText, ImageDigestText, LabelsText, OperationText, PortText, StateText,
-        SubnetText, VmNameText, VmText, VpcText,
+    rest::{
+        count::Count,
+        schema::{
+            GroupText, HypervisorText, ImageDigestText, LabelsText, OperationText, PortText,
+            StateText, SubnetText, VmNameText, VmText, VpcText,
+        },
     },
 };
 
@@ -61,11 +64,11 @@ pub(crate) struct CreateBody {
     #[schema(value_type = VmNameText)]
     name: VmName,
     /// CPUs.
-    #[schema(minimum = 1, maximum = 256)]
-    vcpus: u64,
+    #[schema(value_type = u64, minimum = 1, maximum = 256)]
+    vcpus: Count,
     /// Memory, in MiB.
-    #[schema(minimum = 16, maximum = 4_194_304)]
-    memory_mib: u64,
+    #[schema(value_type = u64, minimum = 16, maximum = 4_194_304)]
+    memory_mib: Count,
     /// The org that owns the project.
     #[schema(value_type = IdText)]
     org_id: Name,
@@ -79,8 +82,11 @@ pub(crate) struct CreateBody {
     #[schema(max_length = 200)]
     image_id: Option<String>,
     /// The size of its root disk, in GiB. Without it there is none.
-    #[schema(minimum = 1, maximum = 16384)]
-    disk_size_gb: Option<u64>,
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 16384)]
+    disk_size_gb: Option<Count>,
+    /// Where its root disk is to lie. Default `local`.
+    #[schema(value_type = Option<IdText>, example = "local")]
+    pool: Option<Name>,
     /// What it is connected to, in order; isolated without any.
     #[serde(default)]
     #[schema(max_items = 8, required = false)]
@@ -169,7 +175,7 @@ pub(crate) struct StopBody {
     force: bool,
 }
 
-/// How large a VM is to be.
+/// How large a VM is to be; what is absent stays.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = VmResize)]
 #[serde(deny_unknown_fields)]
@@ -180,6 +186,9 @@ pub(crate) struct ResizeBody {
     /// Memory, in MiB.
     #[schema(minimum = 16, maximum = 4_194_304)]
     memory_mib: Option<u64>,
+    /// Its root disk, in GiB. It only grows.
+    #[schema(minimum = 1, maximum = 16384)]
+    disk_size_gb: Option<u64>,
 }
 
 /// Which VMs.
@@ -225,11 +234,14 @@ pub(crate) struct Answer {
     state_reason: String,
     #[schema(value_type = String, format = DateTime)]
     state_since: Timestamp,
-    /// What was asked for last: `Running` or `Stopped`.
+    /// What was asked for last: `Running`, `Stopped`, `Paused` or `Suspended`.
     #[schema(example = "Running")]
     wanted_state: &'static str,
     /// In GiB; null: no disk.
     disk_size_gb: Option<u32>,
+    /// Where its root disk lies; null: it has none.
+    #[schema(value_type = Option<IdText>, example = "local")]
+    pool: Option<Name>,
     /// What was asked to run it.
     #[schema(value_type = Option<HypervisorText>)]
     hypervisor: Option<&'static str>,
@@ -367,6 +379,12 @@ pub(crate) fn wanted(power: Power) -> &'static str {
     }
 }
 
+/// Where its root disk lies, if it has one.
+pub(crate) fn shown_pool(vm: &Vm) -> Option<Name> {
+    vm.disk_gib?;
+    Some(vm.pool.clone().unwrap_or_else(pool::local))
+}
+
 /// Whether the caller is told where VMs are.
 pub(crate) fn sees_hosts(ctx: &Context) -> bool {
     Permission::new("plasmavmc.hosts.list").is_ok_and(|list| ctx.is_given(&list, &Scope::System))
@@ -375,6 +393,7 @@ pub(crate) fn sees_hosts(ctx: &Context) -> bool {
 impl Answer {
     fn of(vm: Versioned<Vm>, sees_hosts: bool) -> Self {
         let Versioned { value, revision } = vm;
+        let pool = shown_pool(&value);
         Self {
             id: value.id,
             name: value.name.into(),
@@ -387,6 +406,7 @@ impl Answer {
             state_since: value.status.since,
             wanted_state: wanted(value.wanted.power),
             disk_size_gb: value.disk_gib,
+            pool,
             hypervisor: value.hypervisor.map(Hypervisor::as_str),
             hypervisor_in_use: value.status.hypervisor.map(Hypervisor::as_str),
             image_id: value.image.name,
@@ -430,13 +450,18 @@ pub(crate) async fn create(
 ) -> Result<Revised<Answer>, RestError> {
     let new = NewVm {
         name: body.name,
-        size: Size::new(body.vcpus, body.memory_mib, body.disk_size_gb)?,
+        size: Size::new(
+            body.vcpus.0,
+            body.memory_mib.0,
+            body.disk_size_gb.map(|gib| gib.0),
+        )?,
         home: Home {
             org: body.org_id,
             project: body.project_id,
         },
         hypervisor: hypervisor(body.hypervisor.as_deref())?,
         image: body.image_id,
+        pool: body.pool,
         interfaces: network::door::interfaces(body.networks.into_iter().map(Into::into).collect())?,
         start: body.start,
         reservation: reservation(body.reservation_id)?,
@@ -560,7 +585,7 @@ pub(crate) async fn delete(
     Ok(ok(&ctx, vm))
 }
 
-/// Wants a VM to run. Of one that is being made it is remembered; one that runs stays as it is.
+/// Wants a VM to run. Of one that is being made it is remembered; one that runs stays as it is; one that is paused or suspended goes on.
 #[utoipa::path(
     post, path = "/api/v1/vms/{id}/start", tag = "vms", operation_id = "start_vm",
     params(("id" = VmText, Path), OwnerQuery),
@@ -616,28 +641,11 @@ pub(crate) async fn reboot(
     Ok(ok(&ctx, vm))
 }
 
-/// What is not there yet, of a VM that is.
-async fn not_yet(
-    app: &App,
-    ctx: &Context,
-    id: VmId,
-    owner: OwnerQuery,
-    what: &str,
-) -> Result<Revised<Answer>, RestError> {
-    service::get(app, ctx, id, &owner.into()).await?;
-    Err(later(what).into())
-}
-
-/// That something is not there yet.
-pub(crate) fn later(what: &str) -> Error {
-    Error::new(Code::NOT_IMPLEMENTED, format!("{what} is not there yet"))
-}
-
-/// Has a VM stand still. Not there yet.
+/// Has a VM that is to run stand still. Its memory is kept, and it costs as one that runs.
 #[utoipa::path(
     post, path = "/api/v1/vms/{id}/pause", tag = "vms", operation_id = "pause_vm",
     params(("id" = VmText, Path), OwnerQuery),
-    responses((status = 501, body = photon_server::rest::ErrorEnvelope), Failure)
+    responses((status = 200, body = Envelope<Answer>), Failure)
 )]
 pub(crate) async fn pause(
     State(app): State<Arc<App>>,
@@ -645,14 +653,15 @@ pub(crate) async fn pause(
     Path(id): Path<VmId>,
     Query(owner): Query<OwnerQuery>,
 ) -> Result<Revised<Answer>, RestError> {
-    not_yet(&app, &ctx, id, owner, "pausing a VM").await
+    let vm = service::power(&app, &ctx, id, &owner.into(), Request::Pause).await?;
+    Ok(ok(&ctx, vm))
 }
 
-/// Has a VM go on. Not there yet.
+/// Has a VM that is paused or suspended go on where it was.
 #[utoipa::path(
     post, path = "/api/v1/vms/{id}/resume", tag = "vms", operation_id = "resume_vm",
     params(("id" = VmText, Path), OwnerQuery),
-    responses((status = 501, body = photon_server::rest::ErrorEnvelope), Failure)
+    responses((status = 200, body = Envelope<Answer>), Failure)
 )]
 pub(crate) async fn resume(
     State(app): State<Arc<App>>,
@@ -660,14 +669,16 @@ pub(crate) async fn resume(
     Path(id): Path<VmId>,
     Query(owner): Query<OwnerQuery>,
 ) -> Result<Revised<Answer>, RestError> {
-    not_yet(&app, &ctx, id, owner, "resuming a VM").await
+    let vm = service::power(&app, &ctx, id, &owner.into(), Request::Resume).await?;
+    Ok(ok(&ctx, vm))
 }
 
-/// Suspends a VM to disk. Not there yet.
+/// Has the memory of a VM written to disk, and the VM not run. It goes on where it was when it is resumed; stopped, its memory is
+/// thrown away.
 #[utoipa::path(
     post, path = "/api/v1/vms/{id}/suspend", tag = "vms", operation_id = "suspend_vm",
     params(("id" = VmText, Path), OwnerQuery),
-    responses((status = 501, body = photon_server::rest::ErrorEnvelope), Failure)
+    responses((status = 200, body = Envelope<Answer>), Failure)
 )]
 pub(crate) async fn suspend(
     State(app): State<Arc<App>>,
@@ -675,15 +686,16 @@ pub(crate) async fn suspend(
     Path(id): Path<VmId>,
     Query(owner): Query<OwnerQuery>,
 ) -> Result<Revised<Answer>, RestError> {
-    not_yet(&app, &ctx, id, owner, "suspending a VM").await
+    let vm = service::power(&app, &ctx, id, &owner.into(), Request::Suspend).await?;
+    Ok(ok(&ctx, vm))
 }
 
-/// Changes how large a VM is. Not there yet.
+/// Changes how large a VM is that is stopped.
 #[utoipa::path(
     post, path = "/api/v1/vms/{id}/resize", tag = "vms", operation_id = "resize_vm",
     params(("id" = VmText, Path), OwnerQuery),
     request_body = ResizeBody,
-    responses((status = 501, body = photon_server::rest::ErrorEnvelope), Failure)
+    responses((status = 200, body = Envelope<Answer>), Failure)
 )]
 pub(crate) async fn resize(
     State(app): State<Arc<App>>,
@@ -692,10 +704,11 @@ pub(crate) async fn resize(
     Query(owner): Query<OwnerQuery>,
     Json(body): Json<ResizeBody>,
 ) -> Result<Revised<Answer>, RestError> {
-    let vm = service::get(&app, &ctx, id, &owner.into()).await?.value;
-    let (vcpus, memory_mib) = (body.vcpus, body.memory_mib);
-    let vcpus = vcpus.unwrap_or(vm.vcpus.into());
-    // What can never be is said even before it can be done at all.
-    Size::new(vcpus, memory_mib.unwrap_or(vm.memory_mib), None)?;
-    Err(later("resizing a VM").into())
+    let resize = Resize {
+        vcpus: body.vcpus,
+        memory_mib: body.memory_mib,
+        disk_gib: body.disk_size_gb,
+    };
+    let vm = super::resize::resize(&app, &ctx, id, &owner.into(), resize).await?;
+    Ok(ok(&ctx, vm))
 }

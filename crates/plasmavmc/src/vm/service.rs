@@ -12,7 +12,9 @@ use photon_service::{
     versioned::{Versioned, expect},
 };
 use photon_store::Stored;
-use plasmavmc_model::{Account, GuestData, Power, State, Status, Vm, VmId, Wanted, vm::index};
+use plasmavmc_model::{
+    Account, GuestData, Power, State, Status, Vm, VmId, Wanted, pool as model_pool, vm::index,
+};
 
 use super::{
     NewVm, VmChange, VmFilter, guest,
@@ -30,26 +32,26 @@ use crate::{
     network,
     operation::{self, VmOperation},
     placement::{self, Lacking, Need},
-    refusal,
+    pool, refusal,
 };
 
 pub(crate) fn named(id: VmId) -> String {
     format!("vm {id}")
 }
 
-fn home(vm: &Stored<Vm>) -> Home {
+pub(crate) fn home(vm: &Stored<Vm>) -> Home {
     Home {
         org: vm.value.org.clone(),
         project: vm.value.project.clone(),
     }
 }
 
-fn act(vm: &Vm) -> Act {
+pub(crate) fn act(vm: &Vm) -> Act {
     Act::new("vm", vm.id, &vm.project)
 }
 
 /// Now, in whole seconds, as it is shown.
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
@@ -57,6 +59,9 @@ fn now() -> Timestamp {
 /// Writes down that a VM is to be made. What no host could take at this moment is refused at once; the operation decides.
 pub(crate) async fn create(app: &App, ctx: &Context, new: NewVm) -> Result<Versioned<Vm>, Error> {
     scope::allow_new(ctx, &new.home)?;
+    if let Some(pool) = &new.pool {
+        pool::check(app, pool)?;
+    }
     network::door::check(app, ctx, &new.home, &new.interfaces).await?;
     let offers = controller::offers(app).await?;
     let chosen = resolve(app, &new.home, new.image.as_deref()).await;
@@ -68,6 +73,11 @@ pub(crate) async fn create(app: &App, ctx: &Context, new: NewVm) -> Result<Versi
         refusal::no_capacity(new.size.into(), &Lacking::Host)
     })?;
     let disk_gib = disk_size(new.size.disk_gib, &chosen)?;
+    if disk_gib.is_none() && new.pool.is_some() {
+        let message =
+            "pool is where the root disk lies, and this VM has none: give disk_size_gb, too";
+        return Err(Error::validation("pool", "value", message));
+    }
     let record = chosen.record.clone();
     let reservation = new.reservation.clone();
     let (mut vm, data) = of(app, new, chosen, disk_gib);
@@ -178,7 +188,7 @@ fn of(app: &App, new: NewVm, chosen: Chosen, disk_gib: Option<u32>) -> (Vm, Opti
         boots_from: chosen.boots_from,
         interfaces: new.interfaces,
         base: chosen.base,
-        pool: None,
+        pool: disk_gib.map(|_| new.pool.unwrap_or_else(model_pool::local)),
         volumes: Vec::new(),
         snapshots: Vec::new(),
         revert: None,
@@ -226,7 +236,12 @@ pub(crate) async fn get(
 }
 
 /// A VM, if the caller may do what it asks for in its project, and means that owner's.
-async fn find(app: &App, ctx: &Context, id: VmId, owner: &Owner) -> Result<Stored<Vm>, Error> {
+pub(crate) async fn find(
+    app: &App,
+    ctx: &Context,
+    id: VmId,
+    owner: &Owner,
+) -> Result<Stored<Vm>, Error> {
     let found = app.records::<Vm>().get_by_index(&index(id)).await?;
     let vm = scope::allow_found(ctx, found, home, &named(id))?;
     if !owner.is(&vm.value.org, &vm.value.project) {
@@ -319,19 +334,32 @@ pub(crate) async fn power(
     // What several attempts take is the same, but for a moment that may pass between them.
     let taken: Mutex<Vec<Taken>> = Mutex::default();
     let result = contended(ctx, || try_power(app, ctx, id, owner, request, &taken)).await;
-    let taken = taken.into_inner();
-    match &result {
-        Ok(vm) => app.money.give_back(&taken, Some(&vm.value)).await,
+    let written = result.as_ref().map(|vm| &vm.value);
+    give_back(app, id, written, &taken.into_inner()).await;
+    result
+}
+
+/// Gives back what a request has taken and not written down: into which record, or what it was refused with.
+pub(crate) async fn give_back(app: &App, id: VmId, written: Result<&Vm, &Error>, taken: &[Taken]) {
+    match written {
+        Ok(vm) => app.money.give_back(taken, Some(vm)).await,
         // Nothing of it was written.
-        Err(error) if [Code::DELETING, Code::CONFLICT, Code::NOT_FOUND].contains(&error.code()) => {
+        Err(error)
+            if [
+                Code::DELETING,
+                Code::CONFLICT,
+                Code::NOT_FOUND,
+                Code::FAILED_PRECONDITION,
+            ]
+            .contains(&error.code()) =>
+        {
             if let Ok(found) = app.records::<Vm>().get_by_index(&index(id)).await {
                 let vm = found.as_ref().map(|found| &found.value);
-                app.money.give_back(&taken, vm).await;
+                app.money.give_back(taken, vm).await;
             }
         }
         Err(_) => {}
     }
-    result
 }
 
 async fn try_power(
@@ -345,15 +373,13 @@ async fn try_power(
     let mut vm = find(app, ctx, id, owner).await?;
     let mut transaction = app.store.transaction();
     let now = now();
+    let before = vm.value.wanted;
     match request::change(&vm.value, request, now)? {
         Change::Nothing => return Ok(vm.into()),
         Change::Want(wanted) => {
             vm.value.wanted = wanted;
-            // A reboot of what runs goes on with its bill; of what has ended it is a start.
-            let has_ended =
-                vm.value.status.state == State::Error && vm.value.account.bill.is_none();
-            let begins = has_ended && vm.value.wanted.power == Power::Running;
-            if request == Request::Start || begins {
+            let is_tried_again = request == Request::Start && before.power == Power::Running;
+            if begins(&mut vm.value, before) || is_tried_again {
                 let hold = app.money.take_start(&mut vm.value, ctx.deadline).await?;
                 taken.lock().push(hold);
             }
@@ -375,12 +401,29 @@ async fn try_power(
             transaction.create(&app.records(), &operation.key(), &operation)?;
         }
     }
-    request::show(&mut vm.value, now);
+    request::show(&mut vm.value, before, now);
     vm.value.updated_at = now;
     let act = act(&vm.value).detail("boot", vm.value.wanted.boot);
     transaction.replace(&app.records(), &vm)?;
     let revision = app.commit(ctx, &transaction, &act).await?;
     Ok(Versioned::new(vm.value, revision))
+}
+
+/// Whether a VM that was wanted so begins to cost something. A run that goes on after it was suspended is counted apart.
+pub(crate) fn begins(vm: &mut Vm, before: Wanted) -> bool {
+    let is_other_boot = vm.wanted.boot > before.boot;
+    match (before.power, vm.wanted.power) {
+        (Power::Suspended, Power::Running) => {
+            vm.account.resumed += u64::from(!is_other_boot);
+            true
+        }
+        (Power::Stopped, Power::Running) => true,
+        // A reboot of what runs goes on with its bill, and so does what stood still; of what has ended it is a start.
+        (Power::Running | Power::Paused, Power::Running) => {
+            vm.status.state == State::Error && vm.account.bill.is_none()
+        }
+        _ => false,
+    }
 }
 
 /// Asks for a VM to be deleted, and answers with it as it then is. Whatever was being done to it ends.

@@ -2,6 +2,9 @@
 //!
 //! ```text
 //!   Creating ──> Stopped <──> Starting ──> Running ──> Stopping ──> Stopped        any of them ──> Error, Unknown, Deleting
+//!                                ^          │   ^ │
+//!                                │          v   │ v
+//!                                └──── Suspended<─Paused
 //! ```
 
 use std::time::Duration;
@@ -34,10 +37,15 @@ pub(crate) struct Look {
     pub(crate) within: Option<Duration>,
 }
 
+/// What is said of a VM that is to stand still.
+pub(crate) const PAUSING: &str = "it is being paused";
+/// What is said of a VM whose memory is being written to disk.
+pub(crate) const SUSPENDING: &str = "it is being suspended";
+
 /// What follows from how a VM is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
-    /// The guest has powered itself off: it is not wanted to run any more.
+    /// The guest has powered itself off, or there is nothing that could be suspended: it is not wanted to run any more.
     LetItBe,
     /// It did not end in time: it is powered off.
     PowerOff,
@@ -78,65 +86,185 @@ pub(crate) fn look(vm: &Vm, host: &HostView, limits: &DeadlineConfig, now: Times
         HostView::Alive { since, observed } => (*since, observed.as_ref()),
     };
     let is_current = observed.is_some_and(|seen| seen.generation >= vm.wanted.generation);
-    if let Some(seen) = observed
-        && is_current
-        && matches!(seen.state, ObservedState::Failed | ObservedState::Paused)
+    let believed = observed.filter(|_| is_current);
+    if let Some(seen) = believed
+        && let Some(state) = stuck(vm, seen)
     {
-        let mut error = as_found(State::Error, or(&seen.reason, "its host does not say why"));
-        error.status.hypervisor = seen.hypervisor;
-        return error;
+        let mut stuck = as_found(state, or(&seen.reason, "its host does not say why"));
+        stuck.status.hypervisor = seen.hypervisor;
+        return stuck;
     }
     let since = vm.status.unsettled_since.unwrap_or(now);
-    let since = since.max(vm.wanted.asked_at).max(alive_since);
+    let seen = Seen {
+        observed,
+        is_current,
+        is_reverting: is_reverting(vm, observed),
+        since: since.max(vm.wanted.asked_at).max(alive_since),
+    };
     let mut look = match vm.wanted.power {
-        Power::Running => wanted_running(vm, observed, limits, since, now),
-        // What does not run yet is let go on, or suspended, by its host: see `docs/vm.md`.
-        Power::Paused | Power::Suspended | Power::Stopped => {
-            wanted_stopped(vm, observed, limits, since, now)
-        }
+        Power::Running => wanted_running(vm, &seen, limits, now),
+        Power::Paused => wanted_paused(vm, &seen, limits, now),
+        Power::Suspended => wanted_suspended(vm, &seen, limits, now),
+        Power::Stopped => wanted_stopped(vm, &seen, limits, now),
     };
     look.status.hypervisor = observed.and_then(|seen| seen.hypervisor);
     look
 }
 
-fn wanted_running(
-    vm: &Vm,
-    observed: Option<&ObservedVm>,
-    limits: &DeadlineConfig,
+/// What is seen of a VM whose host is not silent.
+struct Seen<'a> {
+    observed: Option<&'a ObservedVm>,
+    /// Whether that is of what is wanted now.
+    is_current: bool,
+    /// Whether it is to be as it was in a snapshot, and is not yet.
+    is_reverting: bool,
+    /// From when on deadlines count.
     since: Timestamp,
+}
+
+impl Seen<'_> {
+    fn reason(&self) -> String {
+        self.observed
+            .map_or_else(String::new, |seen| seen.reason.clone())
+    }
+}
+
+/// Whether a revert was asked for that its host has not done yet.
+pub(crate) fn is_reverting(vm: &Vm, observed: Option<&ObservedVm>) -> bool {
+    let done = observed.map_or(0, |seen| seen.reverted);
+    vm.revert.is_some_and(|revert| revert.number > done)
+}
+
+/// What is neither as it is wanted nor worked on: it cannot be made so, or it stands still though nobody wants that (a full disk).
+fn stuck(vm: &Vm, seen: &ObservedVm) -> Option<State> {
+    match (seen.state, vm.wanted.power) {
+        (ObservedState::Failed, _) => Some(State::Error),
+        // Without a reason it is about to go on.
+        (ObservedState::Paused, Power::Running)
+            if seen.boot >= vm.wanted.boot && !seen.reason.is_empty() =>
+        {
+            Some(State::Paused)
+        }
+        _ => None,
+    }
+}
+
+/// Its guest has powered itself off: nothing of the boot that is wanted is to run any more.
+fn let_it_be(vm: &Vm, seen: &ObservedVm, now: Timestamp) -> Option<Look> {
+    let ended = seen.ended.as_ref();
+    let is_over = seen.state == ObservedState::Stopped
+        && ended.is_some_and(|ended| ended.boot >= vm.wanted.boot && ended.by == EndedBy::Guest);
+    is_over.then(|| {
+        let mut look = settled(vm, State::Stopped, how_ended(seen), now);
+        look.then = Some(Then::LetItBe);
+        look
+    })
+}
+
+/// Not as it is wanted yet, and an error once the limit is over.
+fn within(
+    vm: &Vm,
+    seen: &Seen<'_>,
+    limit: Duration,
+    state: State,
+    reason: String,
+    failure: &str,
     now: Timestamp,
 ) -> Look {
-    let boot = vm.wanted.boot;
-    if let Some(seen) = observed {
-        if seen.state == ObservedState::Running && seen.boot >= boot {
-            return settled(vm, State::Running, seen.reason.clone(), now);
-        }
-        let ended = seen.ended.as_ref().filter(|ended| ended.boot >= boot);
-        if seen.state == ObservedState::Stopped
-            && ended.is_some_and(|ended| ended.by == EndedBy::Guest)
-        {
-            let mut look = settled(vm, State::Stopped, how_ended(seen), now);
-            look.then = Some(Then::LetItBe);
-            return look;
-        }
-    }
-    let reason = observed.map_or_else(String::new, |seen| seen.reason.clone());
-    match left(since, limits.starting(), now) {
-        Some(left) => unsettled(vm, State::Starting, reason, Some(left), now),
+    match left(seen.since, limit, now) {
+        Some(left) => unsettled(vm, state, reason, Some(left), now),
         None => {
-            let why = format!("it did not start within {} s", limits.starting_seconds);
-            unsettled(vm, State::Error, with(why, &reason), None, now)
+            let why = format!("it {failure} within {} s", limit.as_secs());
+            unsettled(vm, State::Error, with(why, &seen.reason()), None, now)
         }
     }
 }
 
-fn wanted_stopped(
-    vm: &Vm,
-    observed: Option<&ObservedVm>,
-    limits: &DeadlineConfig,
-    since: Timestamp,
-    now: Timestamp,
-) -> Look {
+/// What is said of a VM that is being reverted.
+pub(crate) fn reverting(vm: &Vm) -> String {
+    let snapshot = vm.revert.map(|revert| revert.snapshot.to_string());
+    format!("it is being reverted to {}", snapshot.unwrap_or_default())
+}
+
+fn wanted_running(vm: &Vm, seen: &Seen<'_>, limits: &DeadlineConfig, now: Timestamp) -> Look {
+    if let Some(observed) = seen.observed.filter(|_| !seen.is_reverting) {
+        if observed.state == ObservedState::Running && observed.boot >= vm.wanted.boot {
+            return settled(vm, State::Running, observed.reason.clone(), now);
+        }
+        if let Some(look) = let_it_be(vm, observed, now) {
+            return look;
+        }
+    }
+    starting(vm, seen, limits, now)
+}
+
+fn starting(vm: &Vm, seen: &Seen<'_>, limits: &DeadlineConfig, now: Timestamp) -> Look {
+    let (limit, reason) = if seen.is_reverting {
+        // Its memory is read from disk, however much that is.
+        (limits.starting().max(limits.snapshot()), reverting(vm))
+    } else {
+        (limits.starting(), seen.reason())
+    };
+    let failure = "did not start";
+    within(vm, seen, limit, State::Starting, reason, failure, now)
+}
+
+fn wanted_paused(vm: &Vm, seen: &Seen<'_>, limits: &DeadlineConfig, now: Timestamp) -> Look {
+    let Some(observed) = seen.observed.filter(|_| !seen.is_reverting) else {
+        return starting(vm, seen, limits, now);
+    };
+    if let Some(look) = let_it_be(vm, observed, now) {
+        return look;
+    }
+    if observed.boot < vm.wanted.boot {
+        return starting(vm, seen, limits, now);
+    }
+    match observed.state {
+        ObservedState::Paused => settled(vm, State::Paused, observed.reason.clone(), now),
+        ObservedState::Running => {
+            let failure = "was not paused";
+            let reason = PAUSING.to_owned();
+            let limit = limits.starting();
+            within(vm, seen, limit, State::Running, reason, failure, now)
+        }
+        _ => starting(vm, seen, limits, now),
+    }
+}
+
+fn wanted_suspended(vm: &Vm, seen: &Seen<'_>, limits: &DeadlineConfig, now: Timestamp) -> Look {
+    let observed = seen.observed;
+    if let Some(observed) = observed.filter(|seen| seen.boot >= vm.wanted.boot) {
+        if observed.state == ObservedState::Suspended {
+            return settled(vm, State::Suspended, observed.reason.clone(), now);
+        }
+        if let Some(look) = let_it_be(vm, observed, now) {
+            return look;
+        }
+    }
+    // It ended otherwise meanwhile: there is no memory, and nothing that could go on.
+    if let Some(observed) = observed
+        && seen.is_current
+        && observed.state == ObservedState::Stopped
+    {
+        let why = with(
+            "it had ended before it was suspended".to_owned(),
+            &observed.reason,
+        );
+        let mut look = settled(vm, State::Stopped, why, now);
+        look.then = Some(Then::LetItBe);
+        return look;
+    }
+    let state = match observed.map(|seen| seen.state) {
+        Some(ObservedState::Paused) => State::Paused,
+        Some(ObservedState::Starting | ObservedState::Preparing) => State::Starting,
+        _ => State::Running,
+    };
+    let (limit, failure) = (limits.suspending(), "was not suspended");
+    within(vm, seen, limit, state, SUSPENDING.to_owned(), failure, now)
+}
+
+fn wanted_stopped(vm: &Vm, seen: &Seen<'_>, limits: &DeadlineConfig, now: Timestamp) -> Look {
+    let (observed, since) = (seen.observed, seen.since);
     let runs = observed.filter(|seen| {
         matches!(
             seen.state,
@@ -146,6 +274,10 @@ fn wanted_stopped(
                 | ObservedState::Paused
         )
     });
+    if runs.is_none() && seen.is_reverting {
+        let (limit, failure) = (limits.snapshot(), "was not reverted");
+        return within(vm, seen, limit, State::Stopped, reverting(vm), failure, now);
+    }
     let Some(seen) = runs else {
         let reason = observed.map_or_else(String::new, how_ended);
         return settled(vm, State::Stopped, reason, now);
@@ -228,7 +360,7 @@ fn with(why: String, reason: &str) -> String {
 }
 
 /// What is left of a limit.
-fn left(since: Timestamp, limit: Duration, now: Timestamp) -> Option<Duration> {
+pub(crate) fn left(since: Timestamp, limit: Duration, now: Timestamp) -> Option<Duration> {
     let passed = now
         .duration_since(since)
         .max(SignedDuration::ZERO)
@@ -320,9 +452,34 @@ mod tests {
             (Power::Running, Some((2, O::Stopped)), State::Starting),
             (Power::Running, Some((3, O::Starting)), State::Starting),
             (Power::Running, Some((3, O::Running)), State::Running),
-            (Power::Running, Some((3, O::Paused)), State::Error),
+            // Without a reason it is about to go on.
+            (Power::Running, Some((3, O::Paused)), State::Starting),
+            (Power::Running, Some((2, O::Paused)), State::Starting),
+            (Power::Running, Some((2, O::Suspended)), State::Starting),
+            (Power::Running, Some((3, O::Suspended)), State::Starting),
             (Power::Running, Some((3, O::Failed)), State::Error),
             (Power::Running, Some((2, O::Failed)), State::Starting),
+            (Power::Stopped, Some((3, O::Paused)), State::Stopping),
+            (Power::Stopped, Some((2, O::Suspended)), State::Stopped),
+            (Power::Stopped, Some((3, O::Suspended)), State::Stopped),
+            (Power::Paused, None, State::Starting),
+            (Power::Paused, Some((3, O::Starting)), State::Starting),
+            (Power::Paused, Some((2, O::Running)), State::Running),
+            (Power::Paused, Some((3, O::Running)), State::Running),
+            (Power::Paused, Some((3, O::Paused)), State::Paused),
+            (Power::Paused, Some((2, O::Paused)), State::Paused),
+            (Power::Paused, Some((3, O::Stopped)), State::Starting),
+            (Power::Paused, Some((3, O::Failed)), State::Error),
+            (Power::Suspended, None, State::Running),
+            (Power::Suspended, Some((2, O::Running)), State::Running),
+            (Power::Suspended, Some((3, O::Running)), State::Running),
+            (Power::Suspended, Some((2, O::Paused)), State::Paused),
+            (Power::Suspended, Some((3, O::Paused)), State::Paused),
+            (Power::Suspended, Some((3, O::Suspended)), State::Suspended),
+            (Power::Suspended, Some((2, O::Suspended)), State::Suspended),
+            (Power::Suspended, Some((3, O::Stopped)), State::Stopped),
+            (Power::Suspended, Some((2, O::Stopped)), State::Running),
+            (Power::Suspended, Some((3, O::Failed)), State::Error),
         ] {
             let host = alive(observed.map(|(generation, state)| seen(generation, state)));
             assert_eq!(
@@ -330,6 +487,110 @@ mod tests {
                 expected,
                 "{power:?} {observed:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_a_pause_with_a_reason() {
+        let mut full = seen(3, ObservedState::Paused);
+        full.reason = "its pool is full".to_owned();
+        let limits = DeadlineConfig::default();
+        let up = vm(Power::Running);
+        let found = look(&up, &alive(Some(full.clone())), &limits, at(1)).status;
+        assert_eq!(found.state, State::Paused);
+        assert_eq!(found.reason, "its pool is full");
+        assert_eq!(found.unsettled_since, None);
+        // Of before a resume it says nothing.
+        full.generation = 2;
+        assert_eq!(state_of(&up, &alive(Some(full)), at(1)), State::Starting);
+    }
+
+    #[test]
+    fn pausing_and_suspending_have_their_deadlines() {
+        let limits = DeadlineConfig::default();
+        let running = alive(Some(seen(3, ObservedState::Running)));
+        for (power, said, limit, failure) in [
+            (
+                Power::Paused,
+                PAUSING,
+                180,
+                "it was not paused within 180 s",
+            ),
+            (
+                Power::Suspended,
+                SUSPENDING,
+                300,
+                "it was not suspended within 300 s",
+            ),
+        ] {
+            let mut vm = vm(power);
+            vm.status.unsettled_since = Some(at(0));
+            let found = look(&vm, &running, &limits, at(limit - 1));
+            assert_eq!(found.status.state, State::Running);
+            assert_eq!(found.status.reason, said);
+            assert_eq!(found.within, Some(Duration::from_secs(1)));
+            let found = look(&vm, &running, &limits, at(limit));
+            assert_eq!(found.status.state, State::Error);
+            assert_eq!(found.status.reason, failure);
+        }
+    }
+
+    #[test]
+    fn what_ended_before_it_was_suspended_is_stopped() {
+        let limits = DeadlineConfig::default();
+        let stopped = alive(Some(seen(3, ObservedState::Stopped)));
+        let found = look(&vm(Power::Suspended), &stopped, &limits, at(1));
+        assert_eq!(found.then, Some(Then::LetItBe));
+        let reason = &found.status.reason;
+        assert!(reason.contains("before it was suspended"), "{reason}");
+        // A guest that powers itself off while it is to stand still does not come back.
+        let mut over = seen(3, ObservedState::Stopped);
+        over.ended = Some(End {
+            boot: 1,
+            by: EndedBy::Guest,
+            at: START,
+        });
+        let found = look(&vm(Power::Paused), &alive(Some(over)), &limits, at(1));
+        assert_eq!(found.then, Some(Then::LetItBe));
+        assert_eq!(found.status.state, State::Stopped);
+    }
+
+    #[test]
+    fn a_revert_is_shown_until_it_is_done_and_has_a_deadline() {
+        let limits = DeadlineConfig::default();
+        let revert = |power, memory| {
+            let mut vm = vm(power);
+            vm.revert = Some(plasmavmc_model::Revert {
+                number: 2,
+                snapshot: "snap-019ac8e5-3c00-7001-8c00-000000000001".parse().unwrap(),
+                memory,
+            });
+            vm.status.unsettled_since = Some(at(0));
+            vm
+        };
+        for (vm, observed, state) in [
+            (
+                revert(Power::Stopped, false),
+                ObservedState::Stopped,
+                State::Stopped,
+            ),
+            (
+                revert(Power::Running, true),
+                ObservedState::Running,
+                State::Starting,
+            ),
+        ] {
+            let mut seen = seen(3, observed);
+            seen.reverted = 1;
+            let found = look(&vm, &alive(Some(seen.clone())), &limits, at(599)).status;
+            assert_eq!(found.state, state);
+            assert!(found.reason.contains("reverted to snap-"), "{found:?}");
+            let found = look(&vm, &alive(Some(seen.clone())), &limits, at(600)).status;
+            assert_eq!(found.state, State::Error);
+            seen.reverted = 2;
+            let found = look(&vm, &alive(Some(seen)), &limits, at(600)).status;
+            assert_ne!(found.state, State::Error);
+            assert_eq!(found.reason, "");
         }
     }
 

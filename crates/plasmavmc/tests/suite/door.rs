@@ -91,6 +91,13 @@ impl DoorHost {
         std::fs::read(files.join(digest.trim_start_matches("sha256:"))).ok()
     }
 
+    /// What a VM's guest has written to its console.
+    pub(crate) fn has_written(&self, vm: &str, text: &str) {
+        let directory = self.directory.path().join("vm").join(vm);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("console.log"), text).unwrap();
+    }
+
     /// How many files there are of uploads.
     pub(crate) fn uploads(&self) -> usize {
         let uploads = self.directory.path().join("images/uploads");

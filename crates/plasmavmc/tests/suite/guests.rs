@@ -5,7 +5,10 @@ use photon_testkit::{fake_host::FakeHost, poll::eventually};
 use plasmavmc_model::{DesiredGuest, DesiredVm, GuestData, VmId, desired};
 use serde_json::{Value, json};
 
-use crate::house::{House, PATIENCE, VMS, keys_below};
+use crate::{
+    door::DoorHost,
+    house::{House, PATIENCE, VMS, keys_below},
+};
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS";
@@ -149,5 +152,34 @@ async fn what_guests_cannot_be_told_is_refused_by_its_field() {
         .get(&format!("acme/shop/{vm}"))
         .await;
     assert!(kept.unwrap().is_none());
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_the_end_of_a_console_there_is_nothing() {
+    let house = House::dev().await;
+    let host = DoorHost::start(&house, "one").await;
+    let caller = &house.operator;
+    let vm = caller.vm(json!({})).await.id();
+    caller.until(&vm, "Stopped").await;
+    host.has_written(&vm, "0123456789");
+    let part = async |query: &str| {
+        let part = caller.get(&format!("{VMS}/{vm}/console{query}")).await;
+        let number = |name: &str| part.data()[name].as_u64().unwrap();
+        let numbers = ["offset", "next_offset", "end_offset"].map(number);
+        (part.text("data"), numbers)
+    };
+    for (query, text, numbers) in [
+        ("", "0123456789", [0, 10, 10]),
+        ("?offset=4&limit=3", "456", [4, 7, 10]),
+        ("?offset=10", "", [10, 10, 10]),
+        ("?offset=11", "", [10, 10, 10]),
+        ("?offset=999999999", "", [10, 10, 10]),
+    ] {
+        assert_eq!(part(query).await, (text.to_owned(), numbers), "{query}");
+    }
+    let beyond = format!("{VMS}/{vm}/console?offset={}", 1_u64 << 63);
+    let beyond = caller.get(&beyond).await;
+    assert_eq!(beyond.error(), (400, "VALIDATION_ERROR", "offset"));
     house.stop().await;
 }

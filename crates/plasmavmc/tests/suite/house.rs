@@ -190,6 +190,11 @@ impl Answer {
         &self.body["error"]["details"]
     }
 
+    /// What an error says to people.
+    pub(crate) fn message(&self) -> &str {
+        self.body["error"]["message"].as_str().unwrap_or_default()
+    }
+
     #[track_caller]
     pub(crate) fn id(&self) -> String {
         self.text("id")

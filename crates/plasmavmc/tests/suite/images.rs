@@ -209,6 +209,16 @@ async fn what_lies_is_refused_and_nothing_of_it_is_left() {
     let wrong = Digest::of(b"other");
     let refused = send(caller, &image, &format!("?sha256={wrong}"), None, &good).await;
     assert_eq!(refused.error(), (400, "VALIDATION_ERROR", "sha256"));
+    // Whoever looks hears why it has no content yet.
+    let waits = caller.get(&format!("{IMAGES}/{image}")).await;
+    let reason = waits.text("state_reason");
+    assert_eq!(waits.data()["state"], "Pending");
+    assert!(
+        reason.starts_with(
+            "its disk is to be uploaded: the disk that was uploaded was refused: sha256 "
+        ),
+        "{reason}"
+    );
     let refused = send(caller, &image, "?sha256=x", None, &good).await;
     assert_eq!(refused.error(), (400, "VALIDATION_ERROR", "sha256"));
     let refused = send(caller, &image, "?part=kernel", None, &good).await;
@@ -219,6 +229,7 @@ async fn what_lies_is_refused_and_nothing_of_it_is_left() {
     assert_eq!(refused.error(), (413, "PAYLOAD_TOO_LARGE", ""));
     let sent = send(caller, &image, "", None, &good).await;
     assert_eq!(sent.data()["virtual_size_bytes"], 2_u64 << 30);
+    assert_eq!(sent.text("state_reason"), "");
     let small = caller
         .vm(json!({ "image_id": "debian-12", "disk_size_gb": 1 }))
         .await;
@@ -258,10 +269,13 @@ async fn registering_says_which_field_is_wrong() {
         let refused = register(caller, more.clone()).await;
         let field = if more["default"] == true {
             "default"
+        } else if more["aliases"].is_array() {
+            "aliases"
         } else {
             "name"
         };
         assert_eq!(refused.error(), (409, "ALREADY_EXISTS", field), "{more}");
+        assert!(!refused.message().contains("exists"), "{refused:?}");
     }
     // Another project's are its own.
     register(caller, json!({ "project_id": "other", "default": true }))

@@ -70,7 +70,11 @@ async fn a_vm_is_made_runs_stops_and_is_gone_from_everywhere() {
     );
     eventually("nothing is left", PATIENCE, || async {
         let keys = house.keys().await;
-        (keys == ["/photon/plasmavmc/use/host-1"]).then_some(())
+        let sums = [
+            "/photon/plasmavmc/pool-use/local/host-1",
+            "/photon/plasmavmc/use/host-1",
+        ];
+        (keys == sums).then_some(())
     })
     .await
     .unwrap();

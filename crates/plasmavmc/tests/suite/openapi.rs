@@ -47,7 +47,9 @@ fn every_declared_route_is_described_and_no_other() {
         assert!(ids.insert(id.to_owned()), "{id} twice: {method} {path}");
         let parameters = operation["parameters"].to_string();
         let has_key = parameters.contains("Idempotency-Key");
-        let creates = ["/api/v1/vms", "/api/v1/images"].contains(&path.as_str());
+        let creates = ["vms", "images", "snapshots", "volumes"]
+            .iter()
+            .any(|of| *path == format!("/api/v1/{of}"));
         assert_eq!(has_key, method == "POST" && creates, "{method} {path}");
     }
 }
@@ -70,4 +72,26 @@ async fn it_is_served() {
         serde_json::to_value(plasmavmc::rest::openapi()).unwrap()
     );
     house.stop().await;
+}
+
+#[test]
+fn what_is_referred_to_is_there() {
+    fn refer<'a>(value: &'a Value, all: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Object(members) => {
+                all.extend(members.get("$ref").and_then(Value::as_str));
+                members.values().for_each(|member| refer(member, all));
+            }
+            Value::Array(items) => items.iter().for_each(|item| refer(item, all)),
+            _ => {}
+        }
+    }
+    let document = serde_json::to_value(plasmavmc::rest::openapi()).unwrap();
+    let mut all = BTreeSet::new();
+    refer(&document, &mut all);
+    let missing = all
+        .iter()
+        .filter(|name| document.pointer(name.trim_start_matches('#')).is_none());
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new());
+    assert!(all.len() > 10, "{all:?}");
 }
