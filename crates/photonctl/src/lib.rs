@@ -7,7 +7,8 @@
 //!   photonctl login | whoami | org | user | check ...  over REST: IAM
 //!   photonctl wallet | reservation | quota | price ... over REST: CreditService
 //!   photonctl vpc | subnet | port | securitygroup ...  over REST: PrismNET
-//!   photonctl vm | image | operation | host list       over REST: PlasmaVMC
+//!   photonctl vm | image | volume | snapshot | pool    over REST: PlasmaVMC
+//!   photonctl operation | host list                    over REST: PlasmaVMC
 //! ```
 //! Prints tables for people; `-o json` (or `--json`) and `-o yaml` print one document (of a watch, one per message).
 //! Messages and errors go to stderr, so stdout can be piped. Exit codes are in [`failure`].

@@ -1,9 +1,12 @@
 //! The grammar of the commands that speak to PlasmaVMC.
 
+mod disks;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 
+pub(crate) use self::disks::{Pool, Snapshot, SnapshotOf, Volume, VolumeState};
 use crate::rest::cli::{If, Once, Page, Whose};
 
 #[derive(Debug, Subcommand)]
@@ -14,6 +17,15 @@ pub(crate) enum Command {
     /// Images: what VMs boot.
     #[command(subcommand)]
     Image(Box<Image>),
+    /// Volumes: disks of their own, that VMs come and go by.
+    #[command(subcommand)]
+    Volume(Box<Volume>),
+    /// Snapshots: how a VM's disks, or a volume, were at a moment; of a VM that ran, with its memory.
+    #[command(subcommand)]
+    Snapshot(Box<Snapshot>),
+    /// Pools: where disks lie.
+    #[command(subcommand)]
+    Pool(Pool),
     /// Operations: work that takes longer than a request, as the making of a VM.
     #[command(subcommand)]
     Operation(Operation),
@@ -81,6 +93,8 @@ pub(crate) enum State {
     Starting,
     Running,
     Stopping,
+    Paused,
+    Suspended,
     Error,
     Deleting,
     Unknown,
@@ -102,6 +116,10 @@ pub(crate) enum Goal {
     Running,
     /// It does not run.
     Stopped,
+    /// It stands still.
+    Paused,
+    /// It does not run, and its memory is on disk.
+    Suspended,
     /// It is not as it is wanted, and cannot be.
     Error,
     /// Its host is silent.
@@ -109,6 +127,21 @@ pub(crate) enum Goal {
     /// It is there no more.
     #[value(name = "gone")]
     Gone,
+}
+
+// How large a VM is to be.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Size {
+    /// CPUs.
+    #[arg(long, visible_alias = "vcpus", value_name = "NUMBER")]
+    pub(crate) cpus: Option<u64>,
+    /// Memory: in MiB, or with a unit, as 512M or 4G.
+    #[arg(long, visible_alias = "memory-mib", value_name = "MIB", value_parser = memory)]
+    pub(crate) memory: Option<u64>,
+    /// The size of its root disk: in GiB, or with a unit, as 20G.
+    #[arg(long, visible_alias = "disk-gb", value_name = "GIB", value_parser = gib)]
+    pub(crate) disk: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -224,6 +257,66 @@ pub(crate) enum Vm {
         /// Power it off at once.
         #[arg(long)]
         force: bool,
+        #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Let a VM stand still: its memory stays where it is, and it costs as if it ran.
+    Pause {
+        /// Its id, or its name.
+        vm: String,
+        #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Let a VM go on that stands still, or that was suspended.
+    Resume {
+        /// Its id, or its name.
+        vm: String,
+        #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Write the memory of a VM to disk, and let it run no more until it is resumed.
+    Suspend {
+        /// Its id, or its name.
+        vm: String,
+        #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Change the size of a VM that is stopped. Its disk grows only.
+    Resize {
+        /// Its id, or its name.
+        vm: String,
+        #[command(flatten)]
+        size: Size,
+        #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Attach a volume to a VM, whether that runs or not.
+    Attach {
+        /// Its id, or its name.
+        vm: String,
+        /// The volume's.
+        volume: String,
+        #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Take a volume from a VM. Its guest should have unmounted it.
+    Detach {
+        /// Its id, or its name.
+        vm: String,
+        /// The volume's.
+        volume: String,
         #[command(flatten)]
         wait: Wait,
         #[command(flatten)]
@@ -446,17 +539,23 @@ pub(crate) enum Operation {
 
 /// Parses `4096`, `512M` and `4G` into MiB.
 fn memory(text: &str) -> Result<u64, String> {
+    let mib = with_unit(text, [&["", "M", "MiB"], &["G", "GiB"]]);
+    mib.ok_or_else(|| "a number of MiB, or one with M or G behind it, as 4G".to_owned())
+}
+
+/// Parses `20`, `20G` and `1T` into GiB.
+fn gib(text: &str) -> Result<u64, String> {
+    let gib = with_unit(text, [&["", "G", "GiB"], &["T", "TiB"]]);
+    gib.ok_or_else(|| "a number of GiB, or one with G or T behind it, as 1T".to_owned())
+}
+
+/// A number of the first of two units, of which the second is 1024; each by its words.
+fn with_unit(text: &str, units: [&[&str]; 2]) -> Option<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "M" | "MiB" => Some(1),
-        "G" | "GiB" => Some(1024),
-        _ => None,
-    };
-    let number: Option<u64> = digits.parse().ok();
-    number
-        .zip(unit)
-        .and_then(|(number, unit)| number.checked_mul(unit))
-        .ok_or_else(|| "a number of MiB, or one with M or G behind it, as 4G".to_owned())
+    let word = &text[digits.len()..];
+    let of = |unit: usize| units[unit].contains(&word);
+    let unit = of(0).then_some(1).or_else(|| of(1).then_some(1024))?;
+    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// Something that VMs are sorted by.
@@ -498,6 +597,60 @@ mod tests {
         }
         for bad in ["", "G", "-1", "4T", "4 G", "1.5G", "18446744073709551615G"] {
             memory(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn disks_are_told_in_gib_or_with_a_unit() {
+        for (text, size) in [("20", 20), ("20G", 20), ("20GiB", 20), ("2T", 2048)] {
+            assert_eq!(gib(text), Ok(size), "{text}");
+        }
+        for bad in ["", "T", "-1", "4M", "1.5T", "18446744073709551615T"] {
+            gib(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_is_needed_is_asked_for() {
+        let parse = |line: &str| crate::cli::Cli::try_parse_from(line.split(' '));
+        for line in [
+            "photonctl vm resize web --vcpus 2 --memory-mib 4G --disk-gb 20",
+            "photonctl vm suspend web --wait --within 5",
+            "photonctl volume create data --size 1T --vm web --label tier=db",
+            "photonctl volume list --state inuse",
+            "photonctl snapshot create then --vm web",
+            "photonctl snapshot revert then --disks-only --wait",
+            "photonctl pool show local",
+        ] {
+            parse(line).unwrap();
+        }
+        for (line, kind) in [
+            (
+                "photonctl vm resize web",
+                ErrorKind::MissingRequiredArgument,
+            ),
+            (
+                "photonctl volume create data",
+                ErrorKind::MissingRequiredArgument,
+            ),
+            (
+                "photonctl volume resize data 4M",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "photonctl snapshot create then",
+                ErrorKind::MissingRequiredArgument,
+            ),
+            (
+                "photonctl snapshot create then --vm a --volume b",
+                ErrorKind::ArgumentConflict,
+            ),
+            (
+                "photonctl snapshot list --vm a --volume b",
+                ErrorKind::ArgumentConflict,
+            ),
+        ] {
+            assert_eq!(parse(line).unwrap_err().kind(), kind, "{line}");
         }
     }
 

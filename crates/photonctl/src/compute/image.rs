@@ -65,6 +65,14 @@ pub(super) async fn run(images: &Things<'_>, command: Image) -> Result<(), Failu
     }
 }
 
+/// What to do about an image whose content is missing.
+fn go_on(id: &str, part: Option<&str>) -> String {
+    let part = part.map_or_else(String::new, |part| format!(" --part {part}"));
+    format!(
+        "the image is registered, without its content: photonctl image upload {id} FILE{part}, or photonctl image delete {id}"
+    )
+}
+
 fn visibility(public: bool) -> &'static str {
     if public { "public" } else { "project" }
 }
@@ -108,7 +116,8 @@ async fn create(images: &Things<'_>, command: Image) -> Result<(), Failure> {
     ];
     for (part, file) in parts {
         if let Some(file) = file {
-            image = upload::file(&images.service, &id, part, &file).await?;
+            let uploaded = upload::file(&images.service, &id, part, &file).await;
+            image = uploaded.map_err(|failure| failure.with_hint(&go_on(&id, part)))?;
         }
     }
     images.print(image)

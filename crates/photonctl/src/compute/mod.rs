@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   Session, Things (crate::rest) ─> vm.rs ─> wait.rs: until a VM is as it should be
+//!                                    volume.rs, snapshot.rs ─> wait.rs
 //!                                    image.rs ─> upload.rs: bytes, in pieces
-//!                                    console.rs, operation.rs, host.rs
+//!                                    console.rs, operation.rs, host.rs, pool.rs
 //! ```
 //! A request only says what is wanted; what comes of it takes longer. Who wants to know how it ends waits: with `--wait`, `vm wait`
 //! or `operation get --follow`, each with a deadline.
@@ -14,8 +15,11 @@ mod console;
 mod host;
 mod image;
 mod operation;
+mod pool;
+mod snapshot;
 mod upload;
 mod vm;
+mod volume;
 mod wait;
 
 use self::cli::Command;
@@ -44,6 +48,18 @@ pub(crate) async fn run(
         Command::Image(command) => {
             let images = Things::new(&session, service, format, std::convert::identity);
             image::run(&images, *command).await
+        }
+        Command::Volume(command) => {
+            let volumes = Things::new(&session, service, format, vm::for_people);
+            volume::run(&volumes, *command).await
+        }
+        Command::Snapshot(command) => {
+            let snapshots = Things::new(&session, service, format, vm::for_people);
+            snapshot::run(&snapshots, *command).await
+        }
+        Command::Pool(command) => {
+            let pools = Things::new(&session, service, format, std::convert::identity);
+            pool::run(&pools, command).await
         }
         Command::Operation(command) => operation::run(&service, format, command).await,
     }

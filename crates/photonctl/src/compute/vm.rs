@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     cli::{Goal, Label, State, Vm},
-    console,
+    console, volume,
     wait::{self, Asked},
 };
 use crate::{
@@ -125,6 +125,43 @@ pub(super) async fn run(vms: &Things<'_>, command: Box<Vm>) -> Result<(), Failur
             let asked = act(vms, whose.named(&vm), "reboot", body).await?;
             settle(vms, asked, Goal::Running, wait.patience(), &whose).await
         }
+        Vm::Pause { vm, wait, whose } => {
+            let asked = act(vms, whose.named(&vm), "pause", Body::default()).await?;
+            settle(vms, asked, Goal::Paused, wait.patience(), &whose).await
+        }
+        Vm::Resume { vm, wait, whose } => {
+            let asked = act(vms, whose.named(&vm), "resume", Body::default()).await?;
+            settle(vms, asked, Goal::Running, wait.patience(), &whose).await
+        }
+        Vm::Suspend { vm, wait, whose } => {
+            let asked = act(vms, whose.named(&vm), "suspend", Body::default()).await?;
+            settle(vms, asked, Goal::Suspended, wait.patience(), &whose).await
+        }
+        Vm::Resize {
+            vm,
+            size,
+            wait,
+            whose,
+        } => {
+            let body = Body::default()
+                .maybe("vcpus", size.cpus)
+                .maybe("memory_mib", size.memory)
+                .maybe("disk_size_gb", size.disk);
+            let asked = act(vms, whose.named(&vm), "resize", body).await?;
+            settle(vms, asked, Goal::Stopped, wait.patience(), &whose).await
+        }
+        Vm::Attach {
+            vm,
+            volume,
+            wait,
+            whose,
+        } => volume::attach(vms, &volume, &vm, wait, &whose).await,
+        Vm::Detach {
+            vm,
+            volume,
+            wait,
+            whose,
+        } => volume::detach(vms, &volume, Some(&vm), wait, &whose).await,
         Vm::Update {
             vm,
             name,
@@ -180,8 +217,9 @@ pub(super) async fn run(vms: &Things<'_>, command: Box<Vm>) -> Result<(), Failur
 async fn act(vms: &Things<'_>, named: Named<'_>, verb: &str, body: Body) -> Result<Value, Failure> {
     let id = vms.id_of(&VM, &named).await?;
     let path = ["api", "v1", VM.path, &id, verb];
-    // To be asked twice to run comes to the same; to be rebooted twice does not.
-    let call = Call::post(&path, body.into()).repeatable(verb != "reboot");
+    // To be asked twice to run comes to the same; to be rebooted twice does not, and what is suspended already is refused.
+    let is_repeatable = !["reboot", "suspend", "resize"].contains(&verb);
+    let call = Call::post(&path, body.into()).repeatable(is_repeatable);
     vms.service.call(of(&VM, named.whose, call)).await
 }
 
@@ -196,7 +234,7 @@ async fn settle(
     let Some(patience) = patience else {
         return vms.print(asked);
     };
-    let id = id(vms, &asked)?;
+    let id = wait::id(vms, &asked)?;
     let since = Some(Asked::of(&asked));
     match wait::until(vms, id, whose, Some(goal), since, patience).await {
         Ok(Some(vm)) => vms.print(vm),
@@ -223,11 +261,7 @@ async fn delete(
         let since = Some(Asked::of(&asked));
         wait::until(vms, id, whose, Some(Goal::Gone), since, patience).await?;
     }
-    match vms.format {
-        Format::Human if patience.is_some() => output::line(&format!("{id} deleted")),
-        Format::Human => output::line(&format!("{id} is being deleted")),
-        Format::Data(notation) => output::data(notation, &asked),
-    }
+    wait::say_deleted(vms, id, &asked, patience.is_some())
 }
 
 /// Waits for a VM, and prints it as it is then.
@@ -251,11 +285,6 @@ async fn wait_for(
     }
 }
 
-fn id<'a>(vms: &Things<'_>, vm: &'a Value) -> Result<&'a str, Failure> {
-    let id = vm["id"].as_str();
-    id.ok_or_else(|| vms.service.not_understood("it has no id"))
-}
-
 /// Interfaces in order; nothing for a VM without any.
 fn networks(subnets: Vec<String>, ports: Vec<String>, groups: &[String]) -> Option<Value> {
     let subnets = subnets.into_iter().map(|subnet| match groups {
@@ -268,7 +297,7 @@ fn networks(subnets: Vec<String>, ports: Vec<String>, groups: &[String]) -> Opti
 }
 
 /// All of them, or nothing is said of them.
-fn with_labels(body: Body, labels: Vec<Label>, none: bool) -> Body {
+pub(super) fn with_labels(body: Body, labels: Vec<Label>, none: bool) -> Body {
     if labels.is_empty() && !none {
         return body;
     }

@@ -1,4 +1,4 @@
-//! Until a VM is as it should be.
+//! Until a VM, a volume or a snapshot is as it should be.
 //!
 //! It is looked at again and again, and what changes is said on stderr. What cannot be reached for a while is asked on; what will
 //! not be reached any more ends the wait with the reason.
@@ -11,10 +11,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{cli::Goal, vm::VM};
 use crate::{
     failure::Failure,
-    output,
+    output::{self, Format},
     rest::{
         cli::Whose,
         client::Call,
+        kind::Kind,
         things::{Things, of},
     },
 };
@@ -77,24 +78,102 @@ pub(super) async fn until(
     asked: Option<Asked>,
     patience: Duration,
 ) -> Result<Option<Value>, Failure> {
+    let may_go = matches!(goal, Some(Goal::Gone) | None);
+    let judge = |vm: &Value| found(vm, goal, asked.as_ref());
+    look(vms, &VM, id, whose, may_go, judge, patience).await
+}
+
+/// Waits until a volume or a snapshot is in one of these states, and returns it as it is then; without any, until it is gone. `asked` is
+/// what was answered when that was asked for.
+///
+/// # Errors
+/// It will not be so, or it took too long.
+pub(super) async fn until_in(
+    things: &Things<'_>,
+    kind: &Kind,
+    asked: &Value,
+    whose: &Whose,
+    words: &[&str],
+    patience: Duration,
+) -> Result<Option<Value>, Failure> {
+    let before = Asked::of(asked);
+    let judge = |thing: &Value| found_in(thing, words, &before);
+    let id = id(things, asked)?;
+    look(things, kind, id, whose, words.is_empty(), judge, patience).await
+}
+
+fn found_in(thing: &Value, words: &[&str], asked: &Asked) -> Found {
+    let state = thing["state"].as_str().unwrap_or_default();
+    match state {
+        state if words.contains(&state) => Found::Reached,
+        // It may go on being so until it is gone.
+        _ if words.is_empty() => Found::NotYet,
+        "Deleting" => Found::Never(described(thing)),
+        "Error" if asked.old_error.as_ref() != Some(&thing["state_since"]) => {
+            Found::Never(described(thing))
+        }
+        _ => Found::NotYet,
+    }
+}
+
+/// Waits until something that was made as it was is so: its host says so no more, and it is as it is wanted.
+///
+/// # Errors
+/// It will not be so, or it took too long.
+pub(super) async fn until_reverted(
+    things: &Things<'_>,
+    kind: &Kind,
+    id: &str,
+    whose: &Whose,
+    patience: Duration,
+) -> Result<Option<Value>, Failure> {
+    look(things, kind, id, whose, false, reverted, patience).await
+}
+
+/// The word by which a reason tells of it.
+const REVERTING: &str = "revert";
+
+fn reverted(thing: &Value) -> Found {
+    let text = |name: &str| thing[name].as_str().unwrap_or_default();
+    let state = text("state");
+    let is_settled = match text("wanted_state") {
+        // A volume is not wanted in a state.
+        "" => matches!(state, "Available" | "InUse"),
+        wanted => state == wanted,
+    };
+    match state {
+        "Error" | "Deleting" => Found::Never(described(thing)),
+        _ if is_settled && !text("state_reason").contains(REVERTING) => Found::Reached,
+        _ => Found::NotYet,
+    }
+}
+
+/// Looks at something until that is judged to be the end.
+async fn look(
+    things: &Things<'_>,
+    kind: &Kind,
+    id: &str,
+    whose: &Whose,
+    may_go: bool,
+    judge: impl Fn(&Value) -> Found,
+    patience: Duration,
+) -> Result<Option<Value>, Failure> {
     let until = Instant::now() + patience;
-    let path = ["api", "v1", VM.path, id];
+    let path = ["api", "v1", kind.path, id];
     let mut pauses = Pauses::new();
     let mut last = format!("{id} has not been seen");
     loop {
-        let call = of(&VM, whose, Call::get(&path).repeatable(true));
-        let looked = timeout_at(until, vms.service.call(call)).await;
+        let call = of(kind, whose, Call::get(&path).repeatable(true));
+        let looked = timeout_at(until, things.service.call(call)).await;
         match looked {
-            Ok(Ok(vm)) => match found(&vm, goal, asked.as_ref()) {
-                Found::Reached => return Ok(Some(vm)),
+            Ok(Ok(thing)) => match judge(&thing) {
+                Found::Reached => return Ok(Some(thing)),
                 Found::Never(why) => return Err(Failure::refused(why)),
-                Found::NotYet => say(&mut last, described(&vm)),
+                Found::NotYet => say(&mut last, described(&thing)),
             },
+            Ok(Err(missing)) if missing.is_not_found() && may_go => return Ok(None),
             Ok(Err(missing)) if missing.is_not_found() => {
-                return match goal {
-                    Some(Goal::Gone) | None => Ok(None),
-                    Some(_) => Err(Failure::not_found(format!("{id} is gone"))),
-                };
+                return Err(Failure::not_found(format!("{id} is gone")));
             }
             // It may be back before we have to give up.
             Ok(Err(away)) if away.is_unreachable() => say(&mut last, away.to_string()),
@@ -106,6 +185,26 @@ pub(super) async fn until(
             return Err(Failure::unreachable(format!("after {seconds} s: {last}")));
         }
         pauses.pause(until).await;
+    }
+}
+
+/// The id of what was answered.
+pub(super) fn id<'a>(things: &Things<'_>, thing: &'a Value) -> Result<&'a str, Failure> {
+    let id = thing["id"].as_str();
+    id.ok_or_else(|| things.service.not_understood("it has no id"))
+}
+
+/// Says that something goes; or, if that was waited for, that it is gone.
+pub(super) fn say_deleted(
+    things: &Things<'_>,
+    id: &str,
+    asked: &Value,
+    is_gone: bool,
+) -> Result<(), Failure> {
+    match things.format {
+        Format::Human if is_gone => output::line(&format!("{id} deleted")),
+        Format::Human => output::line(&format!("{id} is being deleted")),
+        Format::Data(notation) => output::data(notation, asked),
     }
 }
 
@@ -137,6 +236,8 @@ fn found(vm: &Value, goal: Option<Goal>, asked: Option<&Asked>) -> Found {
     let word = match goal {
         Some(Goal::Running) => "Running",
         Some(Goal::Stopped) => "Stopped",
+        Some(Goal::Paused) => "Paused",
+        Some(Goal::Suspended) => "Suspended",
         Some(Goal::Error) => "Error",
         Some(Goal::Unknown) => "Unknown",
         // It is there: so it is not gone yet.
@@ -225,6 +326,51 @@ mod tests {
         ] {
             assert_eq!(of(state, wanted, goal, None), expected, "{state} {goal:?}");
         }
+    }
+
+    #[test]
+    fn a_disk_is_waited_for_as_long_as_it_may_become_so() {
+        let before = Asked::of(&vm("Error", ""));
+        for (state, words, old_error, expected) in [
+            ("Creating", &["Available"][..], false, "not yet"),
+            ("Available", &["Available"], false, "reached"),
+            ("InUse", &["Available", "InUse"], false, "reached"),
+            ("Unknown", &["Available"], false, "not yet"),
+            ("Error", &["Available"], false, "never"),
+            ("Error", &["Available"], true, "not yet"),
+            ("Deleting", &["Available"], false, "never"),
+            ("Deleting", &[], false, "not yet"),
+            ("Error", &[], false, "not yet"),
+        ] {
+            let asked = if old_error {
+                &before
+            } else {
+                &Asked { old_error: None }
+            };
+            let found = match found_in(&vm(state, ""), words, asked) {
+                Found::Reached => "reached",
+                Found::NotYet => "not yet",
+                Found::Never(_) => "never",
+            };
+            assert_eq!(found, expected, "{state} {words:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_as_it_was_is_waited_for() {
+        for (state, wanted, reason, expected) in [
+            ("Stopped", "Stopped", "", Found::Reached),
+            ("Running", "Running", "it is emulated", Found::Reached),
+            ("Starting", "Running", "", Found::NotYet),
+            ("Stopped", "Stopped", "it is being reverted", Found::NotYet),
+            ("Available", "", "", Found::Reached),
+            ("Unknown", "", "", Found::NotYet),
+        ] {
+            let mut thing = vm(state, wanted);
+            thing["state_reason"] = reason.into();
+            assert_eq!(reverted(&thing), expected, "{state} {reason}");
+        }
+        assert!(matches!(reverted(&vm("Error", "Running")), Found::Never(_)));
     }
 
     #[test]

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod agent;
+mod compute;
 mod credit;
 mod enforce;
 mod iam;
 mod lossy;
 mod network;
 mod pki;
+mod scripted;
 mod shell;
 mod store;
 mod vm;
