@@ -11,7 +11,7 @@ use crate::compare::{self, Load};
 use crate::data::{KEYS, KeySpace, VALUE_BYTES, Values};
 use crate::server::{Cluster, Kind, Single};
 use crate::workers::{Consistency, fill};
-use crate::{ceiling, credit, election, fsync, iam, memory, network};
+use crate::{ceiling, credit, election, fsync, iam, memory, network, vm};
 
 /// Load for any etcd v3 endpoint, and comparisons of servers.
 #[derive(Parser, Debug)]
@@ -117,6 +117,8 @@ enum Command {
     Credit(credit::Options),
     /// Start PrismNET and agents in network namespaces: ports, rules, the data path beside bare devices, memory.
     Network(network::Options),
+    /// Start PlasmaVMC and an agent: how soon VMs run and answer beside virsh, the records of many, memory.
+    Vm(vm::Options),
     /// Serve constants until killed (what `ceiling` starts).
     ServeConstants {
         /// Address to listen on.
@@ -297,6 +299,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Iam(options) => iam::run(options).await,
         Command::Credit(options) => credit::run(options).await,
         Command::Network(options) => network::run(options).await,
+        Command::Vm(options) => vm::run(options).await,
         Command::ServeConstants { listen } => ceiling::serve(listen, VALUE_BYTES).await,
     }
 }

@@ -83,7 +83,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<String> {
     let pairs = grown.load(options).await?;
     let store = match &grown.service.store {
         Store::One(single) => single.process.resident_mib()?,
-        Store::Three(_) => bail!("the grown ledger has a store of one member"),
+        Store::Three(_) | Store::Shared(_) => bail!("the grown ledger has a store of one member"),
     };
     let _ = writeln!(
         text,

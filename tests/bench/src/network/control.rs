@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use crate::keep_alive::{KeepAlive, call};
+use crate::keep_alive::{KeepAlive, call, request};
 use crate::load::finish;
 
 /// The org of all that is made.
@@ -53,6 +53,24 @@ impl Control {
             body => body.to_string(),
         };
         call(&mut self.connection, &self.address, line, &body).await
+    }
+
+    /// Asks, and returns the status and all of the answer.
+    ///
+    /// # Errors
+    /// No answer, or none in JSON.
+    pub(crate) async fn answer(
+        &mut self,
+        line: &str,
+        body: &Value,
+    ) -> anyhow::Result<(u16, Value)> {
+        let body = match body {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        let bytes = request(&self.address, line, "", &body);
+        let status = self.connection.exchange(&bytes).await?;
+        Ok((status, serde_json::from_slice(self.connection.body())?))
     }
 
     async fn make(&mut self, line: &str, body: &Value) -> anyhow::Result<String> {
@@ -179,7 +197,11 @@ impl Control {
     }
 }
 
-fn text(made: &Value, field: &str) -> anyhow::Result<String> {
+/// A text out of an answer.
+///
+/// # Errors
+/// It is not there.
+pub(crate) fn text(made: &Value, field: &str) -> anyhow::Result<String> {
     let text = made[field].as_str();
     Ok(text
         .with_context(|| format!("no {field} in {made}"))?

@@ -22,7 +22,7 @@ use photon_testkit::NetLab;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::{Options, inside};
+use super::inside;
 use crate::load::connect_kv;
 use crate::server::{Daemon, Process, Store};
 
@@ -31,6 +31,19 @@ const START: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_millis(20);
 /// The largest packet of ports: the underlay's 1500 bytes, less 50.
 pub(crate) const MTU: u32 = 1450;
+
+/// What it is started from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Programs<'a> {
+    /// The store.
+    pub(crate) chainfire: &'a Path,
+    /// The control plane.
+    pub(crate) prismnet: &'a Path,
+    /// The agent.
+    pub(crate) agent: &'a Path,
+    /// Where all data goes.
+    pub(crate) directory: &'a Path,
+}
 
 /// All of it. What is dropped is removed: agents first, then what they made, then hosts.
 pub(crate) struct Lab {
@@ -46,6 +59,10 @@ pub(crate) struct Host {
     pub(crate) name: String,
     /// Its agent.
     pub(crate) agent: Process,
+    /// Where the store is, for those in its namespace.
+    pub(crate) store: String,
+    /// The agent's local socket.
+    pub(crate) socket: PathBuf,
     namespaces: PathBuf,
     proxy: JoinHandle<()>,
 }
@@ -56,14 +73,15 @@ impl Lab {
     /// # Errors
     /// What cannot be started or made; not being root.
     pub(crate) async fn start(
-        options: &Options,
+        programs: Programs<'_>,
         hosts: usize,
         bare: usize,
     ) -> anyhow::Result<Self> {
-        let scratch = super::scratch(options)?;
-        let store = Store::start(&options.chainfire, 1, scratch.path()).await?;
+        let scratch = tempfile::tempdir_in(programs.directory)
+            .with_context(|| programs.directory.display().to_string())?;
+        let store = Store::start(programs.chainfire, 1, scratch.path()).await?;
         let endpoint = store.endpoints().swap_remove(0);
-        let mut network = Daemon::over(store, &options.prismnet, scratch.path(), "")?;
+        let mut network = Daemon::over(store, programs.prismnet, scratch.path(), "")?;
         network.start().await?;
         let mut lab = Self {
             hosts: Vec::new(),
@@ -72,14 +90,19 @@ impl Lab {
             scratch,
         };
         for index in 0..hosts {
-            let host = lab.host(options, index, &endpoint).await?;
+            let host = lab.host(programs, index, &endpoint).await?;
             lab.hosts.push(host);
         }
         lab.wait_for_agents(&endpoint).await?;
         Ok(lab)
     }
 
-    async fn host(&self, options: &Options, index: usize, store: &str) -> anyhow::Result<Host> {
+    async fn host(
+        &self,
+        programs: Programs<'_>,
+        index: usize,
+        store: &str,
+    ) -> anyhow::Result<Host> {
         let node = self.node(index);
         let listen = || {
             let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
@@ -94,20 +117,20 @@ impl Lab {
         let home = self.scratch.path().join(&name);
         fs::create_dir_all(&home)?;
         let namespaces = home.join("netns");
+        let socket = home.join("agent.sock");
         let config = home.join("agent.toml");
         let text = format!(
-            "host = \"{name}\"\nstate_directory = {:?}\nnamespace_directory = {namespaces:?}\nsocket = {:?}\n\
+            "host = \"{name}\"\nstate_directory = {:?}\nnamespace_directory = {namespaces:?}\nsocket = {socket:?}\n\
              [store]\nendpoints = [\"{endpoint}\"]\n\
              [tunnel]\naddress = \"{}\"\nmtu = {MTU}\n",
             home.join("state"),
-            home.join("agent.sock"),
             self.net.address(index),
         );
         fs::write(&config, text)?;
         // Not `ip netns exec`, which would give it mounts of its own: the namespaces it makes are entered from here.
         let arguments = [
             format!("--net={}", node.display()),
-            options.agent.display().to_string(),
+            programs.agent.display().to_string(),
             "--config".to_owned(),
             config.display().to_string(),
         ];
@@ -115,6 +138,8 @@ impl Lab {
         Ok(Host {
             name,
             agent,
+            store: endpoint,
+            socket,
             namespaces,
             proxy,
         })

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::Options;
 use super::control::Control;
-use super::figures::{Figure, Goal, Line, Table};
 use super::lab::Lab;
+use crate::figures::{Figure, Goal, Line, Table};
 use crate::memory::steady;
 
 const PROJECT: &str = "memory";
@@ -32,7 +32,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Table> {
 
 async fn measure(options: &Options, here: usize) -> anyhow::Result<Line> {
     let elsewhere = options.known - here;
-    let lab = Lab::start(options, 2, 0).await?;
+    let lab = Lab::start(options.programs(), 2, 0).await?;
     let mut control = Control::connect(&lab.network.rest).await?;
     let subnet = control.subnet(PROJECT).await?;
     let [this, other] = [&lab.hosts[0], &lab.hosts[1]];

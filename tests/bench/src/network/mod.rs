@@ -11,7 +11,6 @@
 //! lab.rs      hosts as network namespaces with an agent in each, and the control plane beside them
 //! control.rs  the few requests that all of it is made with
 //! probe.rs    pings, sent and counted in a namespace (inside.rs)
-//! figures.rs  what was measured, as a table and as JSON
 //! ```
 //!
 //! Servers and agents are processes of their own; load and pings come from this one. All share the machine's cores. All but
@@ -19,15 +18,14 @@
 
 mod api;
 mod bare;
-mod control;
-mod figures;
-mod inside;
-mod lab;
+pub(crate) mod control;
+pub(crate) mod inside;
+pub(crate) mod lab;
 mod list;
 mod memory;
 mod path;
-mod plain;
-mod probe;
+pub(crate) mod plain;
+pub(crate) mod probe;
 mod realise;
 mod rule;
 
@@ -36,7 +34,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use self::figures::Report;
+use self::lab::Programs;
+use crate::figures::Report;
 
 /// What `photon-bench network` takes.
 #[derive(Args, Clone, Debug)]
@@ -133,6 +132,15 @@ impl Part {
 }
 
 impl Options {
+    fn programs(&self) -> Programs<'_> {
+        Programs {
+            chainfire: &self.chainfire,
+            prismnet: &self.prismnet,
+            agent: &self.agent,
+            directory: &self.directory,
+        }
+    }
+
     fn validate(&self) -> anyhow::Result<()> {
         let counts = [
             self.rounds,

@@ -11,10 +11,10 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::control::{Control, Port};
-use super::figures::{Figure, Goal, Line, Table};
 use super::lab::Lab;
 use super::{Options, inside, plain, probe};
 use crate::compare::number;
+use crate::figures::{Figure, Goal, Line, Table};
 use crate::server::Process;
 
 const PROJECT: &str = "path";
@@ -68,7 +68,7 @@ struct Way {
 pub(crate) async fn run(options: &Options) -> anyhow::Result<Table> {
     let version = Command::new("iperf3").arg("--version").output();
     version.context("iperf3 is needed: deploy/toolchain/install-packages iperf3")?;
-    let lab = Lab::start(options, HOSTS, plain::NODES).await?;
+    let lab = Lab::start(options.programs(), HOSTS, plain::NODES).await?;
     let ports = Ports::set_up(&lab, options.rules).await?;
     let bare = plain::set_up(&lab, HOSTS).await?;
     let scratch = super::scratch(options)?;

@@ -96,7 +96,11 @@ async fn no_rules_for_bridges(lab: &Lab, host: usize) -> anyhow::Result<()> {
     inside::run(&lab.node(host), switch_off).await
 }
 
-fn ip(namespace: &str, words: &[&str]) -> anyhow::Result<()> {
+/// `ip` in a namespace.
+///
+/// # Errors
+/// What it says.
+pub(crate) fn ip(namespace: &str, words: &[&str]) -> anyhow::Result<()> {
     let output = Command::new("ip")
         .args(["-n", namespace])
         .args(words)

@@ -18,9 +18,9 @@ use hdrhistogram::Histogram;
 use serde_json::json;
 
 use super::control::Control;
-use super::figures::{Figure, Goal, Line, Table, milliseconds};
 use super::lab::Lab;
 use super::{Options, inside, probe};
+use crate::figures::{Figure, Goal, Line, Table, milliseconds};
 
 /// The most ports of a measure: those of two measures and two sizes fit below an address's third number.
 pub(crate) const MOST: usize = 10_000;
@@ -47,7 +47,7 @@ struct Planned {
 pub(crate) async fn run(options: &Options) -> anyhow::Result<Table> {
     let mut lines = Vec::new();
     for &beside in &options.beside {
-        let lab = Lab::start(options, 2, 0).await?;
+        let lab = Lab::start(options.programs(), 2, 0).await?;
         let mut bench = Bench::set_up(lab, beside, options.ports).await?;
         for at_once in [1, AT_ONCE] {
             let [here, elsewhere] = bench.measure(at_once, options.ports).await?;

@@ -10,9 +10,9 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 
 use super::control::Control;
-use super::figures::{Figure, Goal, Line, Table};
 use super::lab::Lab;
 use super::{Options, inside, probe};
+use crate::figures::{Figure, Goal, Line, Table};
 
 const PROJECT: &str = "rule";
 const ASK_EVERY: Duration = Duration::from_millis(10);
@@ -28,7 +28,7 @@ const OPEN: Duration = Duration::from_millis(300);
 /// # Errors
 /// What went wrong first; a port that answers before anything lets it.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<Table> {
-    let lab = Lab::start(options, 1, 0).await?;
+    let lab = Lab::start(options.programs(), 1, 0).await?;
     let mut bench = Bench::set_up(&lab, options.members).await?;
     let mode = lab.mode().await?;
     let mut made = Vec::new();

@@ -13,6 +13,8 @@ pub(crate) enum Store {
     One(Single),
     /// Of three.
     Three(Cluster),
+    /// One that another service's daemon keeps, by its endpoints. What it uses is counted there.
+    Shared(Vec<String>),
 }
 
 impl Store {
@@ -38,6 +40,7 @@ impl Store {
         match self {
             Self::One(single) => vec![single.endpoint()],
             Self::Three(cluster) => cluster.endpoints(),
+            Self::Shared(endpoints) => endpoints.clone(),
         }
     }
 
@@ -49,6 +52,7 @@ impl Store {
         match self {
             Self::One(single) => single.usage().await,
             Self::Three(cluster) => cluster.usage().await,
+            Self::Shared(_) => Ok(Usage::default()),
         }
     }
 }
